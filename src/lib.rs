@@ -12,3 +12,7 @@ pub mod ir;
 pub mod npu;
 
 pub mod schedule;
+
+pub mod cost;
+
+pub mod analysis;

@@ -137,7 +137,7 @@ pub struct Fault {
 
 /// The most iterations of a layer, elements of a tensor, and the largest offset or stride: far beyond any network,
 /// small enough that no sum over a model's tiles leaves `u64`.
-const LARGEST: u64 = 1 << 48;
+const LARGEST: u64 = 1 << 44;
 
 fn is_bounded(mut sizes: impl Iterator<Item = u64>) -> bool {
     sizes.try_fold(1u64, |all, size| all.checked_mul(size)).is_some_and(|all| all <= LARGEST)

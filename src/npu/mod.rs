@@ -165,9 +165,9 @@ impl Npu {
         let ranges = [
             ("clock_hz", self.clock_hz, 1, 1 << 40),
             ("matrix.arrays", self.matrix.arrays, 1, 1_000_000),
-            ("matrix.rows", self.matrix.rows, 1, 1 << 20),
-            ("matrix.columns", self.matrix.columns, 1, 1 << 20),
-            ("matrix.fill_rows_per_cycle", fill, 1, 1 << 20),
+            ("matrix.rows", self.matrix.rows, 1, 1 << 16),
+            ("matrix.columns", self.matrix.columns, 1, 1 << 16),
+            ("matrix.fill_rows_per_cycle", fill, 1, 1 << 16),
             ("vector.lanes", self.vector.lanes, 1, 1 << 32),
             ("command_cycles", self.command_cycles, 0, 1 << 32),
             ("sram.bytes", self.sram.bytes.get(), 1, 1 << 48),

@@ -1,0 +1,86 @@
+//! What one request costs at least, under any tiling, spilling and order of its commands.
+
+use super::{Floor, Measured};
+use crate::cost;
+use crate::ir::{Access, IdVec, Model, NdBox, Operand, Tensor, TensorId, TensorKind};
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// The floor: each layer's least compute; each element of a weight or an input that some iteration touches is loaded,
+/// and each output is stored.
+pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured) -> Floor {
+    let of_layer = |(id, layer)| measured[id].unwrap_or_else(|| cost::compute_floor(npu, layer));
+    let compute: Cycles = model.layers.iter_with_ids().map(of_layer).sum();
+    let mut least: IdVec<TensorId, u64> = model.tensors.iter().map(|_| 0).collect();
+    for layer in &model.layers {
+        let whole = layer.whole();
+        for read in &layer.reads {
+            // The union of what all readers touch has at least what one of them touches.
+            let touched = least_touched(read, &model.tensors[read.tensor], &whole);
+            least[read.tensor] = least[read.tensor].max(touched);
+        }
+    }
+    let of_tensor = |(id, tensor): (TensorId, &Tensor)| match tensor.kind {
+        TensorKind::Weight | TensorKind::Input => Bytes::of_elements(least[id], tensor.element_bits),
+        TensorKind::Output => tensor.bytes_of(&tensor.whole()),
+        TensorKind::Activation => Bytes::ZERO,
+    };
+    Floor { compute, dram: model.tensors.iter_with_ids().map(of_tensor).sum() }
+}
+
+/// A lower bound on the elements of a tensor that a layer touches.
+fn least_touched(read: &Operand, tensor: &Tensor, whole: &NdBox) -> u64 {
+    match &read.access {
+        None => tensor.whole().volume(),
+        Some(access) if has_own_dims(access) => {
+            access.0.iter().zip(&tensor.shape).map(|(index, &size)| least_indices(index, size, whole)).product()
+        }
+        // A diagonal: its coordinates are not independent, so their counts say nothing.
+        Some(_) => 0,
+    }
+}
+
+/// Whether no dimension of the layer moves two coordinates.
+fn has_own_dims(access: &Access) -> bool {
+    let mut dims: Vec<_> = access.0.iter().flat_map(|index| index.terms.iter().map(|&(dim, _)| dim)).collect();
+    dims.sort_unstable();
+    dims.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// A lower bound on the different indices below `size` that an affine index takes: all of its range where that has no
+/// gaps, else what its longest term alone reaches with the others at their first iteration.
+fn least_indices(index: &crate::ir::Affine, size: u64, whole: &NdBox) -> u64 {
+    let access = Access(vec![index.clone()]);
+    if access.is_gapless(whole) {
+        return access.touched(whole, &[size]).map_or(0, |range| range.volume());
+    }
+    let inside = |&(dim, stride): &(crate::ir::DimId, i64)| {
+        // The iterations i with 0 ≤ offset + stride · i < size; a negative stride counts from the other end.
+        let (offset, step, last) = (i128::from(index.offset), i128::from(stride.unsigned_abs()), i128::from(size) - 1);
+        let offset = if stride < 0 { last - offset } else { offset };
+        let first = (-offset).max(0).div_euclid(step) + i128::from((-offset).max(0).rem_euclid(step) > 0);
+        let end = (last - offset).div_euclid(step).min(i128::from(whole.0[dim.index()].size()) - 1) + 1;
+        u64::try_from(end - first).unwrap_or(0)
+    };
+    index.terms.iter().filter(|(_, stride)| *stride != 0).map(inside).max().unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Affine, DimId};
+
+    /// Stride 2 over 4 iterations from −1: −1, 1, 3, 5, of which three are in 0..6 and two in 0..4; and mirrored.
+    #[test]
+    fn strided_indices_are_counted() {
+        let whole = NdBox::whole([4]);
+        let strided = |offset, stride| Affine { offset, terms: vec![(DimId(0), stride)] };
+        assert_eq!(least_indices(&strided(-1, 2), 6, &whole), 3);
+        assert_eq!(least_indices(&strided(-1, 2), 4, &whole), 2);
+        assert_eq!(least_indices(&strided(6, -2), 6, &whole), 3);
+        assert_eq!(least_indices(&strided(9, 2), 6, &whole), 0);
+        // Without gaps the whole range counts: a 3-wide window at stride 1, clipped to the tensor.
+        let window = Affine { offset: -1, terms: vec![(DimId(0), 1), (DimId(1), 1)] };
+        assert_eq!(least_indices(&window, 4, &NdBox::whole([4, 3])), 4);
+    }
+}

@@ -1,0 +1,85 @@
+//! What each layer of a model costs on an NPU, and how it may be cut into tiles.
+//!
+//! The results are side tables of the model: a `Layer` never changes.
+
+mod figures;
+mod floor;
+mod tiling;
+
+pub use tiling::Tiling;
+
+use crate::ir::{Figures, IdVec, LayerId, Model, Op};
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// Cycles that a user has given for a layer, instead of the modelled ones.
+pub type Measured = IdVec<LayerId, Option<Cycles>>;
+
+/// A model, analysed for an NPU.
+#[derive(Clone, Debug)]
+pub struct Analysis {
+    /// The figures of each layer.
+    pub figures: IdVec<LayerId, Figures>,
+    /// Where a layer's cycles are given, those: its tiles share them by volume.
+    pub measured: Measured,
+    /// For each layer its candidate tilings, from one tile to many; each moves fewer bytes a tile than the one before.
+    pub tilings: IdVec<LayerId, Vec<Tiling>>,
+    /// What no tiling can avoid in one request.
+    pub floor: Floor,
+}
+
+/// What one request costs at least, under any tiling, spilling and order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    /// The sum of all compute commands.
+    pub compute: Cycles,
+    /// What crosses the DRAM channel.
+    pub dram: Bytes,
+}
+
+/// Why a model cannot be analysed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnalysisError {
+    /// Sums over its tiles could leave `u64`.
+    #[error("layer '{layer}' takes more than 2^56 cycles on this NPU: the model or the NPU's figures are out of scale")]
+    TooLong {
+        /// The layer's name.
+        layer: String,
+    },
+    /// A measured layer without a measurement.
+    #[error("layer '{layer}' is measured, but no compute_cycles are given for it")]
+    NotMeasured {
+        /// The layer's name.
+        layer: String,
+    },
+}
+
+/// Analyses a model whose every layer is costed by the machine model.
+pub fn analyze(model: &Model, npu: &Npu) -> Result<Analysis, AnalysisError> {
+    analyze_measured(model, npu, model.layers.iter().map(|_| None).collect())
+}
+
+/// Analyses a model of which a user has measured some layers.
+pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Analysis, AnalysisError> {
+    let mut measured = Measured::new();
+    for (id, layer) in model.layers.iter_with_ids() {
+        measured.push(match (layer.op, given[id]) {
+            (Op::Measured, None) => return Err(AnalysisError::NotMeasured { layer: layer.name.clone() }),
+            (Op::Measured, Some(cycles)) => Some(cycles),
+            // Unchanged figures of a table are no measurement: the layer stays tileable at its true cost.
+            (Op::Gemm | Op::Vector, given) => {
+                given.filter(|&cycles| cycles != crate::cost::compute_cycles(npu, layer, &layer.whole(), true))
+            }
+        });
+    }
+    let figures = figures::of_model(model, npu, &measured);
+    for (layer, figures) in model.layers.iter().zip(&figures) {
+        if figures.compute_cycles.max(figures.dma_cycles) > Cycles(1 << 56) {
+            return Err(AnalysisError::TooLong { layer: layer.name.clone() });
+        }
+    }
+    let tilings =
+        model.layers.ids().map(|id| tiling::candidates(model, &model.layers[id], npu, measured[id])).collect();
+    let floor = floor::of_request(model, npu, &measured);
+    Ok(Analysis { figures, measured, tilings, floor })
+}

@@ -1,0 +1,183 @@
+//! Candidate tilings: how a layer may be cut into boxes, in whole folds.
+//!
+//! One rule for all layers. From one tile on, the cut is halved that leaves the least to load for a tile; where two
+//! leave the same, the one whose tiles take fewer cycles together; then n before groups before m before k, which
+//! makes partial sums. Each halving is a candidate. What the compute array lays on rows or columns is cut in whole
+//! folds. A reduced dimension of a vector layer is never cut, nor is a layer whose write access is `null`.
+
+use crate::cost;
+use crate::ir::{Layer, Model, NdBox, Op, Role, Span, TensorKind};
+use crate::npu::{Dataflow, MatrixKind, Npu};
+use crate::units::{Bytes, Cycles};
+
+/// Loads are not made shorter than this: a transfer's latency would no longer hide behind it.
+const LEAST_LOAD: Bytes = Bytes(64 << 10);
+
+/// A grid of boxes over a layer's iterations: the size of a box in each dimension.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    chunks: Vec<u64>,
+    /// The weights that a tile needs, at most.
+    pub load: Bytes,
+    /// What all tiles take together.
+    pub compute: Cycles,
+}
+
+impl Tiling {
+    /// The tiles, in the order in which they run: groups, then n, so that weights stay while m runs; k innermost.
+    pub fn tiles(&self, layer: &Layer) -> Vec<NdBox> {
+        let mut order: Vec<usize> = (0..layer.dims.len()).filter(|&d| self.chunks[d] < layer.dims[d].size).collect();
+        order.sort_by_key(|&d| loop_depth(layer.dims[d].role));
+        let mut tiles = vec![layer.whole()];
+        for d in order {
+            let (chunk, size) = (self.chunks[d], layer.dims[d].size);
+            let cut = |tile: NdBox| {
+                (0..size.div_ceil(chunk)).map(move |i| {
+                    let mut part = tile.clone();
+                    part.0[d] = Span { begin: i * chunk, end: ((i + 1) * chunk).min(size) };
+                    part
+                })
+            };
+            tiles = tiles.into_iter().flat_map(cut).collect();
+        }
+        tiles
+    }
+
+    fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
+        let first = NdBox::whole(chunks.iter().copied());
+        let load = load_bytes(model, layer, &first);
+        let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
+        Self { chunks, load, compute }
+    }
+}
+
+fn loop_depth(role: Role) -> u8 {
+    match role {
+        Role::Group => 0,
+        Role::N => 1,
+        Role::M => 2,
+        Role::K => 3,
+    }
+}
+
+/// The candidates of a layer, from one tile on.
+pub(super) fn candidates(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>) -> Vec<Tiling> {
+    let whole = layer.dims.iter().map(|dim| dim.size).collect();
+    let mut found = vec![Tiling::new(model, layer, npu, measured, whole)];
+    let cuts = cuts(layer, npu);
+    loop {
+        let now = &found[found.len() - 1];
+        if now.load <= LEAST_LOAD {
+            return found;
+        }
+        let halved = cuts.iter().filter_map(|cut| {
+            let chunks = cut.halve(&now.chunks)?;
+            let fits = writes_boxes(layer, &chunks).then(|| Tiling::new(model, layer, npu, measured, chunks))?;
+            (fits.load < now.load).then_some(fits)
+        });
+        match halved.min_by_key(|tiling| (tiling.load, tiling.compute)) {
+            Some(next) => found.push(next),
+            None => return found,
+        }
+    }
+}
+
+/// A dimension that may be cut, into multiples of a quantum.
+struct Cut {
+    dim: usize,
+    quantum: u64,
+}
+
+impl Cut {
+    fn halve(&self, chunks: &[u64]) -> Option<Vec<u64>> {
+        let half = chunks[self.dim].div_ceil(2).next_multiple_of(self.quantum);
+        (half < chunks[self.dim]).then(|| {
+            let mut chunks = chunks.to_vec();
+            chunks[self.dim] = half;
+            chunks
+        })
+    }
+}
+
+/// The cuts of a layer, in the order in which ties are broken: of each role its outermost dimension.
+fn cuts(layer: &Layer, npu: &Npu) -> Vec<Cut> {
+    if layer.write.as_ref().is_some_and(|write| write.access.is_none()) {
+        return Vec::new();
+    }
+    let roles = match layer.op {
+        Op::Gemm => &[Role::N, Role::Group, Role::M, Role::K][..],
+        Op::Vector | Op::Measured => &[Role::N, Role::Group, Role::M],
+    };
+    let of_role = |&role: &Role| {
+        let dim = layer.dims.iter().position(|dim| dim.role == role && dim.size > 1)?;
+        let inner = layer.dims.iter().enumerate().filter(|(d, other)| *d != dim && other.role == role);
+        let inner: u64 = inner.map(|(_, other)| other.size).product();
+        let extent = if layer.op == Op::Gemm { array_extent(npu, role) } else { 1 };
+        Some(Cut { dim, quantum: extent / gcd(extent, inner) })
+    };
+    roles.iter().filter_map(of_role).collect()
+}
+
+/// How many indices of a role's dimensions one fold takes.
+fn array_extent(npu: &Npu, role: Role) -> u64 {
+    let (rows, columns) = (npu.matrix.rows, npu.matrix.columns);
+    let dataflow = match npu.matrix.kind {
+        MatrixKind::Systolic { dataflow, .. } => dataflow,
+        MatrixKind::AdderTree => Dataflow::WeightStationary,
+    };
+    match (dataflow, role) {
+        (_, Role::Group) => 1,
+        (Dataflow::WeightStationary | Dataflow::InputStationary, Role::K) | (Dataflow::OutputStationary, Role::M) => {
+            rows
+        }
+        (Dataflow::WeightStationary | Dataflow::OutputStationary, Role::N) | (Dataflow::InputStationary, Role::M) => {
+            columns
+        }
+        (Dataflow::WeightStationary, Role::M)
+        | (Dataflow::OutputStationary, Role::K)
+        | (Dataflow::InputStationary, Role::N) => 1,
+    }
+}
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Whether each tile of these sizes writes a box without gaps; the last tile is the smallest.
+fn writes_boxes(layer: &Layer, chunks: &[u64]) -> bool {
+    let Some(access) = layer.write.as_ref().and_then(|write| write.access.as_ref()) else { return true };
+    let smallest = layer.dims.iter().zip(chunks).map(|(dim, chunk)| (dim.size - 1) % chunk + 1);
+    access.is_gapless(&NdBox::whole(chunks.iter().copied())) && access.is_gapless(&NdBox::whole(smallest))
+}
+
+/// The weights that a tile needs.
+fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox) -> Bytes {
+    let of_read = |read: &crate::ir::Operand| {
+        let tensor = &model.tensors[read.tensor];
+        let is_weight = tensor.kind == TensorKind::Weight;
+        is_weight.then(|| read.touched(tile, &tensor.shape)).flatten().map(|part| tensor.bytes_of(&part))
+    };
+    layer.reads.iter().filter_map(of_read).sum()
+}
+
+/// The sum of the tiles' commands, counted by size: in a grid a dimension has at most two.
+fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
+    let mut kinds: Vec<(Vec<u64>, u64)> = vec![(Vec::new(), 1)];
+    for (dim, &chunk) in layer.dims.iter().zip(chunks) {
+        let full = (dim.size / chunk, chunk);
+        let rest = (u64::from(dim.size % chunk > 0), dim.size % chunk);
+        let with = |(sizes, count): &(Vec<u64>, u64)| {
+            let (sizes, count) = (sizes.clone(), *count);
+            [full, rest]
+                .into_iter()
+                .filter(|(times, _)| *times > 0)
+                .map(move |(times, size)| ([sizes.as_slice(), &[size]].concat(), count * times))
+        };
+        kinds = kinds.iter().flat_map(with).collect();
+    }
+    let cost = |sizes: &[u64], last| cost::compute_cycles(npu, layer, &NdBox::whole(sizes.iter().copied()), last);
+    let all: Cycles = kinds.iter().map(|(sizes, count)| cost(sizes, false) * *count).sum();
+    // The last tile, the smallest, drains as well.
+    let (smallest, _) = &kinds[kinds.len() - 1];
+    all + (cost(smallest, true) - cost(smallest, false))
+}

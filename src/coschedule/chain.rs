@@ -1,0 +1,308 @@
+//! One request of a model as a chain of tiles, and what each tile needs of the scratchpad.
+//!
+//! A *slot* is one stay of one box of one tensor within a request: a weight box from its load to its layer's last tile
+//! that reads it; an input, whole; what one layer writes, from its first tile to the last reader; partial sums. All of
+//! it is the same for every request, so it is worked out once.
+
+use crate::analysis::{Analysis, Tiling};
+use crate::cost;
+use crate::ir::entity;
+use crate::ir::{IdVec, Layer, LayerId, Model, NdBox, Op, Role, TensorId, TensorKind};
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+entity! {
+    /// A stay of data within one request of one model.
+    SlotId, "slot"
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Slot {
+    pub(crate) tensor: TensorId,
+    pub(crate) part: NdBox,
+    pub(crate) element_bits: u64,
+    pub(crate) bytes: Bytes,
+    /// A dying operand whose place this slot takes: it is written in place.
+    pub(crate) over: Option<SlotId>,
+    /// How many events release it: its last use, and its store.
+    pub(crate) holds: u8,
+}
+
+/// A tile with what it takes and leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainTile {
+    pub(crate) layer: LayerId,
+    pub(crate) part: NdBox,
+    pub(crate) op: Op,
+    pub(crate) cycles: Cycles,
+    /// What is loaded for it, in one transfer.
+    pub(crate) loads: Vec<SlotId>,
+    pub(crate) load_bytes: Bytes,
+    pub(crate) load_cycles: Cycles,
+    pub(crate) reads: Vec<SlotId>,
+    pub(crate) writes: Vec<SlotId>,
+    /// The slots that it is the first to write, in-place ones left out.
+    pub(crate) begins: Vec<SlotId>,
+    /// The slots that it is the last to use.
+    pub(crate) ends: Vec<SlotId>,
+    /// The outputs that it completes, with the cycles of their stores.
+    pub(crate) stores: Vec<(SlotId, Cycles)>,
+}
+
+impl ChainTile {
+    fn new(layer: LayerId, op: Op, part: NdBox, cycles: Cycles) -> Self {
+        Self {
+            layer,
+            part,
+            op,
+            cycles,
+            loads: Vec::new(),
+            load_bytes: Bytes::ZERO,
+            load_cycles: Cycles::ZERO,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            begins: Vec::new(),
+            ends: Vec::new(),
+            stores: Vec::new(),
+        }
+    }
+}
+
+/// A request's tiles, in the order in which they run.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) slots: IdVec<SlotId, Slot>,
+    pub(crate) tiles: Vec<ChainTile>,
+}
+
+impl Chain {
+    /// Lays out a request, each layer in the given one of its tilings.
+    pub(crate) fn new(model: &Model, analysis: &Analysis, npu: &Npu, choice: impl Fn(&[Tiling]) -> &Tiling) -> Self {
+        let mut builder = Builder {
+            model,
+            npu,
+            slots: IdVec::new(),
+            tiles: Vec::new(),
+            of_tensor: model.tensors.iter().map(|_| Vec::new()).collect(),
+            last_use: IdVec::new(),
+            outputs: Vec::new(),
+        };
+        for (id, layer) in model.layers.iter_with_ids() {
+            builder.lay_out(id, layer, choice(&analysis.tilings[id]), analysis.measured[id]);
+        }
+        builder.finish()
+    }
+}
+
+struct Builder<'a> {
+    model: &'a Model,
+    npu: &'a Npu,
+    slots: IdVec<SlotId, Slot>,
+    tiles: Vec<ChainTile>,
+    /// The slots of inputs and of what layers have written.
+    of_tensor: IdVec<TensorId, Vec<SlotId>>,
+    /// The last tile that uses each slot.
+    last_use: IdVec<SlotId, usize>,
+    /// What each layer leaves, in order.
+    outputs: Vec<Output>,
+}
+
+/// What a layer leaves when its last tile is done.
+struct Output {
+    slot: SlotId,
+    completed_by: usize,
+    /// The operands whose place it can take, if they die with that tile.
+    replaceable: Vec<SlotId>,
+}
+
+impl Builder<'_> {
+    fn lay_out(&mut self, id: LayerId, layer: &Layer, tiling: &Tiling, measured: Option<Cycles>) {
+        let parts = tiling.tiles(layer);
+        let cycles: Vec<Cycles> = match measured {
+            Some(cycles) => cost::measured_shares(cycles, &parts.iter().map(NdBox::volume).collect::<Vec<_>>()),
+            None => {
+                let last = parts.len() - 1;
+                let cost = |(i, part)| cost::compute_cycles(self.npu, layer, part, i == last);
+                parts.iter().enumerate().map(cost).collect()
+            }
+        };
+        let op = if measured.is_some() { Op::Measured } else { layer.op };
+        let first = self.tiles.len();
+        let mut weights = Vec::new();
+        let mut sums = Sums { output: None, partial: None };
+        for (part, cycles) in parts.into_iter().zip(cycles) {
+            self.tiles.push(ChainTile::new(id, op, part, cycles));
+            self.add_reads(layer, &mut weights);
+            self.add_write(layer, &mut sums);
+        }
+        if let Some(slot) = sums.output {
+            let replaceable = self.replaceable(layer, first, slot);
+            self.of_tensor[self.slots[slot].tensor].push(slot);
+            self.outputs.push(Output { slot, completed_by: self.tiles.len() - 1, replaceable });
+        }
+    }
+
+    fn tile(&mut self) -> &mut ChainTile {
+        self.tiles.last_mut().expect("called for the tile that was just added")
+    }
+
+    fn add_slot(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
+        let bytes = Bytes::of_elements(part.volume(), element_bits);
+        self.last_use.push(self.tiles.len() - 1);
+        self.slots.push(Slot { tensor, part, element_bits, bytes, over: None, holds: 1 })
+    }
+
+    /// The operands of the newest tile: what is not there yet is loaded for it. `weights` are those that this layer
+    /// has loaded.
+    fn add_reads(&mut self, layer: &Layer, weights: &mut Vec<SlotId>) {
+        let part = self.tile().part.clone();
+        for read in &layer.reads {
+            let tensor = &self.model.tensors[read.tensor];
+            let Some(needed) = read.touched(&part, &tensor.shape) else { continue };
+            match tensor.kind {
+                TensorKind::Weight => {
+                    let is_it = |slot: &Slot| slot.tensor == read.tensor && slot.part == needed;
+                    let held = weights.iter().copied().find(|&slot| is_it(&self.slots[slot]));
+                    let slot = held.unwrap_or_else(|| self.load(read.tensor, needed, tensor.element_bits));
+                    if held.is_none() {
+                        weights.push(slot);
+                    }
+                    self.read(slot);
+                }
+                TensorKind::Input => {
+                    let held = self.of_tensor[read.tensor].first().copied();
+                    let slot = held.unwrap_or_else(|| self.load(read.tensor, tensor.whole(), tensor.element_bits));
+                    if held.is_none() {
+                        self.of_tensor[read.tensor].push(slot);
+                    }
+                    self.read(slot);
+                }
+                TensorKind::Activation | TensorKind::Output => {
+                    let holds = |slot: &SlotId| self.slots[*slot].part.meet(&needed).is_some();
+                    let holders: Vec<_> = self.of_tensor[read.tensor].iter().copied().filter(holds).collect();
+                    holders.into_iter().for_each(|slot| self.read(slot));
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
+        let slot = self.add_slot(tensor, part, element_bits);
+        self.tile().loads.push(slot);
+        slot
+    }
+
+    fn read(&mut self, slot: SlotId) {
+        self.last_use[slot] = self.tiles.len() - 1;
+        if !self.tile().reads.contains(&slot) {
+            self.tile().reads.push(slot);
+        }
+    }
+
+    /// The output of the newest tile. Cut along k, all tiles but the last write sums of at least 32 bits, and all but
+    /// the first read what the one before wrote.
+    fn add_write(&mut self, layer: &Layer, sums: &mut Sums) {
+        let Some(write) = &layer.write else { return };
+        let tensor = &self.model.tensors[write.tensor];
+        let part = self.tile().part.clone();
+        let output = *sums.output.get_or_insert_with(|| {
+            let written = write.touched(&layer.whole(), &tensor.shape).expect("a checked write touches its tensor");
+            self.begin(write.tensor, written, tensor.element_bits)
+        });
+        let (is_first, is_last) = ends_of_sums(layer, &part);
+        let sum_bits = tensor.element_bits.max(32);
+        if (is_first && is_last) || sum_bits == tensor.element_bits {
+            if !is_first {
+                self.read(output);
+            }
+            return self.write(output);
+        }
+        if is_first {
+            let written = write.touched(&part, &tensor.shape).expect("a checked write touches its tensor");
+            sums.partial = Some(self.begin(write.tensor, written, sum_bits));
+        }
+        let partial = sums.partial.expect("k is the innermost loop, so its first tile came before");
+        if !is_first {
+            self.read(partial);
+        }
+        self.write(if is_last { output } else { partial });
+    }
+
+    fn begin(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
+        let slot = self.add_slot(tensor, part, element_bits);
+        self.tile().begins.push(slot);
+        slot
+    }
+
+    fn write(&mut self, slot: SlotId) {
+        self.last_use[slot] = self.tiles.len() - 1;
+        self.tile().writes.push(slot);
+    }
+
+    /// The operands of the newest layer that its output may be written over: activations with the same box and width,
+    /// which the layer reads only where it writes, and never again as partial sums.
+    fn replaceable(&self, layer: &Layer, first: usize, output: SlotId) -> Vec<SlotId> {
+        let Some(access) = layer.write.as_ref().and_then(|write| write.access.as_ref()) else { return Vec::new() };
+        if self.tiles[first..].iter().any(|tile| ends_of_sums(layer, &tile.part) != (true, true)) {
+            return Vec::new();
+        }
+        let new = &self.slots[output];
+        let fits = |&slot: &SlotId| {
+            let old = &self.slots[slot];
+            let mut reads = layer.reads.iter().filter(|read| read.tensor == old.tensor);
+            self.model.tensors[old.tensor].kind == TensorKind::Activation
+                && (&old.part, old.element_bits) == (&new.part, new.element_bits)
+                && reads.all(|read| read.access.as_ref() == Some(access))
+        };
+        self.tiles[first].reads.iter().copied().filter(fits).collect()
+    }
+
+    /// Settles what is known only now: when each slot ends, and what is written in place.
+    fn finish(mut self) -> Chain {
+        for Output { slot, completed_by, replaceable } in std::mem::take(&mut self.outputs) {
+            let tensor = self.slots[slot].tensor;
+            if self.model.tensors[tensor].kind == TensorKind::Output {
+                let cycles = cost::transfer_cycles(self.npu, self.slots[slot].bytes);
+                self.tiles[completed_by].stores.push((slot, cycles));
+                self.slots[slot].holds += 1;
+            }
+            if let Some(old) = replaceable.into_iter().find(|&old| self.last_use[old] == completed_by) {
+                self.slots[slot].over = Some(old);
+                self.slots[old].holds = 0;
+            }
+        }
+        for (slot, &last) in self.last_use.iter_with_ids() {
+            if self.slots[slot].holds > 0 {
+                self.tiles[last].ends.push(slot);
+            }
+        }
+        for tile in &mut self.tiles {
+            tile.begins.retain(|&slot| self.slots[slot].over.is_none());
+            tile.load_bytes = tile.loads.iter().map(|&slot| self.slots[slot].bytes).sum();
+            if !tile.loads.is_empty() {
+                tile.load_cycles = cost::transfer_cycles(self.npu, tile.load_bytes);
+            }
+        }
+        Chain { slots: self.slots, tiles: self.tiles }
+    }
+}
+
+/// The buffers that a layer's tiles write.
+struct Sums {
+    output: Option<SlotId>,
+    partial: Option<SlotId>,
+}
+
+/// Whether a tile of a product has the first, and the last, iteration of what is summed over.
+fn ends_of_sums(layer: &Layer, part: &NdBox) -> (bool, bool) {
+    match layer.op {
+        Op::Vector | Op::Measured => (true, true),
+        Op::Gemm => {
+            let reduced = layer.dims.iter().zip(&part.0).filter(|(dim, _)| dim.role == Role::K);
+            reduced.fold((true, true), |(first, last), (dim, span)| {
+                (first && span.begin == 0, last && span.end == dim.size)
+            })
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The cost of a matrix product, by folds.
+//!
+//! A fold is one filling of an array: the dataflow lays two of the product's dimensions on rows and columns and
+//! streams the third. Formulas: DESIGN.md, "What a matrix product costs"; with one array, F = R and no double
+//! buffering they are SCALE-Sim's (Samajdar et al., ISPASS 2020).
+
+use super::saturate;
+use crate::ir::{Layer, NdBox, Role};
+use crate::npu::{Dataflow, MatrixKind, Npu};
+use crate::units::Cycles;
+
+/// The sizes of `groups` products `[m, k] × [k, n]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Product {
+    /// Rows of the first operand.
+    pub m: u64,
+    /// Columns of the second operand.
+    pub n: u64,
+    /// What is summed over.
+    pub k: u64,
+    /// Separate products.
+    pub groups: u64,
+}
+
+impl Product {
+    /// The product that a box of a layer's iterations is: each size the product of its role's dimensions.
+    pub fn of(layer: &Layer, part: &NdBox) -> Self {
+        let mut product = Self { m: 1, n: 1, k: 1, groups: 1 };
+        for (dim, span) in layer.dims.iter().zip(&part.0) {
+            *product.size_mut(dim.role) *= span.size();
+        }
+        product
+    }
+
+    fn size_mut(&mut self, role: Role) -> &mut u64 {
+        match role {
+            Role::M => &mut self.m,
+            Role::N => &mut self.n,
+            Role::K => &mut self.k,
+            Role::Group => &mut self.groups,
+        }
+    }
+}
+
+/// What an NPU's arrays are asked to do for a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Fillings of an array.
+    pub folds: u64,
+    /// What streams through each filling.
+    pub length: u64,
+    /// Whether arrays may share the streamed dimension: not where it is reduced in place.
+    pub divisible: bool,
+}
+
+impl Stream {
+    /// Folds and stream of a product under the NPU's dataflow.
+    ///
+    /// Formula: `folds = groups · ⌈rows / R⌉ · ⌈columns / C⌉`. Weight-stationary groups with k ≤ R and n ≤ C are
+    /// packed block-diagonally, `p = min(groups, ⌊R / k⌋, ⌊C / n⌋)` to a fold.
+    pub fn of(npu: &Npu, product: Product) -> Self {
+        let Product { m, n, k, groups } = product;
+        let (array_rows, array_columns) = (npu.matrix.rows, npu.matrix.columns);
+        let dataflow = match npu.matrix.kind {
+            MatrixKind::Systolic { dataflow, .. } => dataflow,
+            MatrixKind::AdderTree => Dataflow::WeightStationary,
+        };
+        let (length, rows, columns) = match dataflow {
+            Dataflow::WeightStationary => (m, k, n),
+            Dataflow::OutputStationary => (k, m, n),
+            Dataflow::InputStationary => (n, k, m),
+        };
+        let is_packed = dataflow == Dataflow::WeightStationary && k <= array_rows && n <= array_columns;
+        let folds = if is_packed {
+            groups.div_ceil(groups.min(array_rows / k).min(array_columns / n))
+        } else {
+            groups * rows.div_ceil(array_rows) * columns.div_ceil(array_columns)
+        };
+        Self { folds, length, divisible: dataflow != Dataflow::OutputStationary }
+    }
+}
+
+/// Cycles of one command that computes `product`; `last` adds the drain of a double-buffered array.
+///
+/// Formula, for a of the arrays that share the folds (f = ⌈folds / a⌉ each) and b that share the stream
+/// (t = ⌈s / b⌉ each), a · b ≤ arrays, with a fill of F = ⌈R / fill_rows_per_cycle⌉ and a drain of D = R + C − 2:
+/// - double-buffered weights: `F + (f − 1) · max(t, F) + t`, and `D` if `last`;
+/// - otherwise: `f · (F + t + D)`;
+/// - adder tree: `f · t`.
+///
+/// The cheapest division is taken; `command_cycles` are added.
+pub fn product_cycles(npu: &Npu, product: Product, last: bool) -> Cycles {
+    let stream = Stream::of(npu, product);
+    let arrays = npu.matrix.arrays;
+    let mut best = u128::MAX;
+    let mut a = 1;
+    while a <= arrays {
+        let b = if stream.divisible { arrays / a } else { 1 };
+        // The most arrays that can share the folds beside the b that share the stream.
+        a = arrays / b;
+        best = best.min(divided_cycles(npu, stream.folds.div_ceil(a), stream.length.div_ceil(b), last));
+        a += 1;
+    }
+    saturate(best + u128::from(npu.command_cycles))
+}
+
+/// Cycles of one array that takes `folds` folds with `length` streamed through each.
+fn divided_cycles(npu: &Npu, folds: u64, length: u64, last: bool) -> u128 {
+    let (folds, length) = (u128::from(folds), u128::from(length));
+    let drain = u128::from(npu.matrix.rows + npu.matrix.columns - 2);
+    match npu.matrix.kind {
+        MatrixKind::AdderTree => folds * length,
+        MatrixKind::Systolic { dataflow: _, double_buffered_weights, fill_rows_per_cycle } => {
+            let fill = u128::from(npu.matrix.rows.div_ceil(fill_rows_per_cycle));
+            if double_buffered_weights {
+                fill + (folds - 1) * length.max(fill) + length + if last { drain } else { 0 }
+            } else {
+                folds * (fill + length + drain)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::npu::{Matrix, named};
+
+    fn npu(arrays: u64, size: u64, kind: MatrixKind) -> Npu {
+        let mut npu = named("paper-like").unwrap();
+        npu.matrix = Matrix { arrays, rows: size, columns: size, kind };
+        npu
+    }
+
+    fn systolic(dataflow: Dataflow, double_buffered_weights: bool) -> MatrixKind {
+        MatrixKind::Systolic { dataflow, double_buffered_weights, fill_rows_per_cycle: 1 }
+    }
+
+    fn cycles(npu: &Npu, m: u64, n: u64, k: u64, groups: u64, last: bool) -> u64 {
+        product_cycles(npu, Product { m, n, k, groups }, last).get()
+    }
+
+    /// SCALE-Sim 2.0.2 on one 128 × 128 weight-stationary array, as the project's issue 5 quotes it.
+    #[test]
+    fn one_array_without_double_buffering_is_scale_sim() {
+        let one = npu(1, 128, systolic(Dataflow::WeightStationary, false));
+        assert_eq!(cycles(&one, 49, 2048, 512, 1, true), 27_584);
+        assert_eq!(cycles(&one, 1, 1000, 2048, 1, true), 49_024);
+    }
+
+    /// By hand, 16 × 16, m 128, k 72, n 16: 5 folds; 16 + 4 · 128 + 128 = 656, and 30 of drain.
+    #[test]
+    fn double_buffering_hides_all_fills_but_the_first() {
+        let one = npu(1, 16, systolic(Dataflow::WeightStationary, true));
+        assert_eq!(cycles(&one, 128, 16, 72, 1, false), 656);
+        assert_eq!(cycles(&one, 128, 16, 72, 1, true), 686);
+        // m 1: each stream of one cycle hides nothing, so each of 4 folds takes the fill of 16, and 1 at the end.
+        assert_eq!(cycles(&one, 1, 32, 32, 1, false), 16 + 3 * 16 + 1);
+    }
+
+    /// By hand, output-stationary, m 20, n 40, k 100: 2 × 3 folds of 100, 16 of fill, no shared stream on 4 arrays.
+    #[test]
+    fn dataflows_lay_other_dimensions_on_the_array() {
+        let stationary = |dataflow| npu(4, 16, systolic(dataflow, true));
+        assert_eq!(cycles(&stationary(Dataflow::OutputStationary), 20, 40, 100, 1, false), 16 + 100 + 100);
+        // Input-stationary: 7 × 2 folds (k, m) of 40. a·b: 4·1: 4 folds of 40: 176; 2·2: 7 of 20: 156; 1·4: 14 of
+        // 16, fills: 16 + 13·16 + 10 = 234.
+        assert_eq!(cycles(&stationary(Dataflow::InputStationary), 20, 40, 100, 1, false), 16 + 6 * 20 + 20);
+    }
+
+    /// Depthwise 3 × 3: k 9, n 1, so ⌊16 / 9⌋ = 1 to a fold of 16 rows, and ⌊128 / 9⌋ = 14 to one of 128.
+    #[test]
+    fn small_groups_share_a_fold() {
+        let folds = |size| {
+            let npu = npu(1, size, systolic(Dataflow::WeightStationary, true));
+            Stream::of(&npu, Product { m: 49, n: 1, k: 9, groups: 96 }).folds
+        };
+        assert_eq!(folds(16), 96);
+        assert_eq!(folds(128), 7);
+    }
+
+    /// Three arrays and 2 folds of 90: 2 · 1 takes 16 + 90; 1 · 3 takes 16 + 30 + 30; the loop skips none.
+    #[test]
+    fn the_cheapest_division_is_taken() {
+        let three = npu(3, 16, systolic(Dataflow::WeightStationary, true));
+        assert_eq!(cycles(&three, 90, 16, 32, 1, false), 76);
+        let tree = npu(3, 16, MatrixKind::AdderTree);
+        assert_eq!(cycles(&tree, 90, 16, 32, 1, true), 60);
+    }
+}
