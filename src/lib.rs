@@ -16,3 +16,7 @@ pub mod schedule;
 pub mod cost;
 
 pub mod analysis;
+
+pub mod coschedule;
+
+pub mod stream;

@@ -25,8 +25,6 @@ pub(crate) struct Slot {
     pub(crate) bytes: Bytes,
     /// A dying operand whose place this slot takes: it is written in place.
     pub(crate) over: Option<SlotId>,
-    /// How many events release it: its last use, and its store.
-    pub(crate) holds: u8,
 }
 
 /// A tile with what it takes and leaves.
@@ -42,9 +40,11 @@ pub(crate) struct ChainTile {
     pub(crate) load_cycles: Cycles,
     pub(crate) reads: Vec<SlotId>,
     pub(crate) writes: Vec<SlotId>,
-    /// The slots that it is the first to write, in-place ones left out.
+    /// The slots that it is the first to write, and that take space of their own.
     pub(crate) begins: Vec<SlotId>,
-    /// The slots that it is the last to use.
+    /// The slots that it is the first to write, and whose place they take.
+    pub(crate) replaces: Vec<(SlotId, SlotId)>,
+    /// The slots that it is the last to use, save for those whose place another takes.
     pub(crate) ends: Vec<SlotId>,
     /// The outputs that it completes, with the cycles of their stores.
     pub(crate) stores: Vec<(SlotId, Cycles)>,
@@ -63,6 +63,7 @@ impl ChainTile {
             reads: Vec::new(),
             writes: Vec::new(),
             begins: Vec::new(),
+            replaces: Vec::new(),
             ends: Vec::new(),
             stores: Vec::new(),
         }
@@ -78,7 +79,7 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Lays out a request, each layer in the given one of its tilings.
-    pub(crate) fn new(model: &Model, analysis: &Analysis, npu: &Npu, choice: impl Fn(&[Tiling]) -> &Tiling) -> Self {
+    pub(crate) fn new(model: &Model, analysis: &Analysis, npu: &Npu, pick: &[usize]) -> Self {
         let mut builder = Builder {
             model,
             npu,
@@ -89,7 +90,7 @@ impl Chain {
             outputs: Vec::new(),
         };
         for (id, layer) in model.layers.iter_with_ids() {
-            builder.lay_out(id, layer, choice(&analysis.tilings[id]), analysis.measured[id]);
+            builder.lay_out(id, layer, &analysis.tilings[id][pick[id.index()]], analysis.measured[id]);
         }
         builder.finish()
     }
@@ -150,7 +151,7 @@ impl Builder<'_> {
     fn add_slot(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
         let bytes = Bytes::of_elements(part.volume(), element_bits);
         self.last_use.push(self.tiles.len() - 1);
-        self.slots.push(Slot { tensor, part, element_bits, bytes, over: None, holds: 1 })
+        self.slots.push(Slot { tensor, part, element_bits, bytes, over: None })
     }
 
     /// The operands of the newest tile: what is not there yet is loaded for it. `weights` are those that this layer
@@ -260,24 +261,23 @@ impl Builder<'_> {
 
     /// Settles what is known only now: when each slot ends, and what is written in place.
     fn finish(mut self) -> Chain {
+        let mut replaced: IdVec<SlotId, bool> = self.slots.iter().map(|_| false).collect();
         for Output { slot, completed_by, replaceable } in std::mem::take(&mut self.outputs) {
             let tensor = self.slots[slot].tensor;
             if self.model.tensors[tensor].kind == TensorKind::Output {
                 let cycles = cost::transfer_cycles(self.npu, self.slots[slot].bytes);
                 self.tiles[completed_by].stores.push((slot, cycles));
-                self.slots[slot].holds += 1;
             }
             if let Some(old) = replaceable.into_iter().find(|&old| self.last_use[old] == completed_by) {
                 self.slots[slot].over = Some(old);
-                self.slots[old].holds = 0;
+                replaced[old] = true;
             }
         }
-        for (slot, &last) in self.last_use.iter_with_ids() {
-            if self.slots[slot].holds > 0 {
-                self.tiles[last].ends.push(slot);
-            }
+        for (slot, &last) in self.last_use.iter_with_ids().filter(|(slot, _)| !replaced[*slot]) {
+            self.tiles[last].ends.push(slot);
         }
         for tile in &mut self.tiles {
+            tile.replaces = tile.begins.iter().filter_map(|&slot| Some((slot, self.slots[slot].over?))).collect();
             tile.begins.retain(|&slot| self.slots[slot].over.is_none());
             tile.load_bytes = tile.loads.iter().map(|&slot| self.slots[slot].bytes).sum();
             if !tile.loads.is_empty() {

@@ -91,11 +91,11 @@ impl Space {
         let first = self.segments.partition_point(|segment| segment.end <= begin);
         let after = self.segments.partition_point(|segment| segment.begin < end);
         let (low, high) = (self.segments[first], self.segments[after - 1]);
-        let mut new = [Segment { begin: low.begin, end: begin, ..low }, Segment { begin, end, free_since }, Segment {
-            begin: end,
-            end: high.end,
-            ..high
-        }]
+        let mut new = [
+            Segment { begin: low.begin, end: begin, ..low },
+            Segment { begin, end, free_since },
+            Segment { begin: end, end: high.end, ..high },
+        ]
         .into_iter()
         .filter(|segment| segment.begin < segment.end)
         .collect::<Vec<_>>();

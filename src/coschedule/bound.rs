@@ -1,0 +1,204 @@
+//! Lower bounds on the cycles of any schedule of given chains of tiles.
+//!
+//! Relaxed to unlimited SRAM, the problem is a flow shop of two machines, DMA and then compute, with a chain for each
+//! job and a lag between the machines, the DRAM's latency: `F2 | chains, l | Cmax`. Johnson's rule, on jobs with lags
+//! (Mitten 1959) and on composite jobs for chains (Kurisu 1976, Monma and Sidney 1979), solves it exactly, so its
+//! optimum bounds every schedule. That a schedule's DMA order may differ from its compute order does not matter: given
+//! any schedule, loading in the order of the compute commands delays none of them.
+
+use std::cmp::Ordering;
+
+use super::chain::Chain;
+use crate::cost;
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// Loading nothing, a tile waits for no transfer. Below every sum of cycles, and far from the ends of `i128`.
+const NEVER: i128 = -(1 << 100);
+
+/// A sequence of tiles as one: run from (DMA free at u, compute free at v) it leaves `u + dma` and
+/// `max(v + compute, u + span)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    dma: i128,
+    compute: i128,
+    /// The longest way through loads, one latency, and the tiles from there on.
+    span: i128,
+}
+
+impl Block {
+    const EMPTY: Self = Self { dma: 0, compute: 0, span: NEVER };
+
+    fn tile(load: Option<Cycles>, compute: Cycles, latency: Cycles) -> Self {
+        let compute = i128::from(compute.get());
+        match load {
+            None => Self { dma: 0, compute, span: NEVER },
+            Some(load) => {
+                let dma = i128::from(load.get());
+                Self { dma, compute, span: dma + i128::from(latency.get()) + compute }
+            }
+        }
+    }
+
+    fn then(self, next: Self) -> Self {
+        Self {
+            dma: self.dma + next.dma,
+            compute: self.compute + next.compute,
+            span: (self.span + next.compute).max(self.dma + next.span),
+        }
+    }
+
+    /// The time from (0, 0) on.
+    fn makespan(self) -> Cycles {
+        Cycles(u64::try_from(self.compute.max(self.span)).expect("sums of bounded cycles"))
+    }
+
+    /// What the first machine needs before the second can run through, and what the second has left when the first is
+    /// done: the two times of Johnson's rule.
+    fn head_and_tail(self) -> (i128, i128) {
+        (self.span - self.compute, self.span - self.dma)
+    }
+
+    /// Johnson's order, `min(head, other's tail) ≤ min(other's head, tail)`, as a total preorder: first the blocks with
+    /// head < tail, by head; then the others, by falling tail.
+    fn cmp(self, other: Self) -> Ordering {
+        let key = |block: Self| {
+            let (head, tail) = block.head_and_tail();
+            if head < tail { (0, head) } else { (1, -tail) }
+        };
+        key(self).cmp(&key(other))
+    }
+}
+
+/// What the bounds need of a chain, worked out once: requests are repeated lazily.
+#[derive(Clone, Debug)]
+pub(super) struct Outline {
+    /// The composite blocks of all its requests, in Johnson's order.
+    blocks: Vec<Block>,
+    /// All tiles in a row.
+    whole: Block,
+    /// Cycles of all its stores.
+    stores: Cycles,
+    /// After its last tile: the stores that only that one completes, and the latency.
+    tail: Cycles,
+}
+
+impl Outline {
+    pub(super) fn new(npu: &Npu, chain: &Chain, requests: u32) -> Self {
+        let latency = Cycles(npu.dram.latency_cycles);
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut whole = Block::EMPTY;
+        let of_request = chain.tiles.iter();
+        for tile in (0..requests).flat_map(|_| of_request.clone()) {
+            let load = (!tile.loads.is_empty()).then_some(tile.load_cycles);
+            let mut block = Block::tile(load, tile.cycles, latency);
+            whole = whole.then(block);
+            // A tile that should go before its predecessor goes right after it: they are one composite job.
+            while let Some(before) = blocks.pop_if(|before| block.cmp(*before) == Ordering::Less) {
+                block = before.then(block);
+            }
+            blocks.push(block);
+        }
+        let stores = chain.tiles.iter().flat_map(|tile| &tile.stores);
+        let stores: Cycles = stores.map(|&(_, cycles)| cycles).sum();
+        let last = chain.tiles.last().map_or(&[][..], |tile| &tile.stores);
+        let tail = last.iter().map(|&(_, cycles)| cycles).sum::<Cycles>();
+        let tail = if last.is_empty() { tail } else { tail + latency };
+        Self { blocks, whole, stores: stores * u64::from(requests), tail }
+    }
+}
+
+/// A lower bound for these tiles and layer order, under any order of commands.
+///
+/// The largest of: the flow shop's optimum, and after it the least that any job has still to store when its last tile
+/// is done; all transfers one after the other, and one latency; each job alone.
+pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
+    let mut blocks: Vec<Block> = jobs.iter().flat_map(|job| &job.blocks).copied().collect();
+    // The sort is stable, and each job's blocks are in order already.
+    blocks.sort_by(|a, b| a.cmp(*b));
+    let woven = blocks.into_iter().fold(Block::EMPTY, Block::then).makespan();
+    let tail = jobs.iter().map(|job| job.tail).min().unwrap_or_default();
+    let alone = jobs.iter().map(|job| job.whole.makespan() + job.tail).max().unwrap_or_default();
+    let loads = Cycles(jobs.iter().map(|job| u64::try_from(job.whole.dma).expect("bounded")).sum());
+    let transfers = loads + jobs.iter().map(|job| job.stores).sum();
+    let transfers = if transfers > Cycles::ZERO { transfers + Cycles(npu.dram.latency_cycles) } else { transfers };
+    (woven + tail).max(alone).max(transfers)
+}
+
+/// What jobs take one after the other, in this order, with unlimited SRAM.
+pub(super) fn of_serial(jobs: &[&Outline]) -> Cycles {
+    jobs.iter().map(|job| job.whole).fold(Block::EMPTY, Block::then).makespan()
+}
+
+/// A lower bound under any tiling, spilling and order: what compute and the DRAM channel must do at least.
+pub(super) fn floor(npu: &Npu, compute: Cycles, dram: Bytes) -> Cycles {
+    match dram {
+        Bytes::ZERO => compute,
+        dram => compute.max(cost::transfer_cycles(npu, dram) + Cycles(npu.dram.latency_cycles)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// By hand: A (3, 1) then (1, 4), B (2, 2), latency 0. In A the second tile precedes the first (head 1 < tail 4),
+    /// so they are one block: dma 4, compute 5, span max(3 + 5, 4 + 4) = 8, head 3, tail 4. B: span 4, head 2, tail 2,
+    /// not head < tail: after A. dma 6, compute 7, span max(8 + 2, 4 + 4) = 10. B first: max(4 + 5, 2 + 8) = 10.
+    #[test]
+    fn composite_jobs_by_hand() {
+        let tile = |load, compute| Block::tile(Some(Cycles(load)), Cycles(compute), Cycles(0));
+        let a = tile(3, 1).then(tile(1, 4));
+        assert_eq!(a, Block { dma: 4, compute: 5, span: 8 });
+        assert_eq!(a.then(tile(2, 2)).makespan(), Cycles(10));
+        assert_eq!(tile(2, 2).then(a).makespan(), Cycles(10));
+        assert_eq!(woven([&[tile(3, 1), tile(1, 4)], &[tile(2, 2)]]), Cycles(10));
+    }
+
+    fn woven(chains: [&[Block]; 2]) -> Cycles {
+        let outlines = chains.map(|tiles| {
+            let mut blocks: Vec<Block> = Vec::new();
+            for &tile in tiles {
+                let mut block = tile;
+                while let Some(before) = blocks.pop_if(|before| block.cmp(*before) == Ordering::Less) {
+                    block = before.then(block);
+                }
+                blocks.push(block);
+            }
+            blocks
+        });
+        let mut blocks = outlines.concat();
+        blocks.sort_by(|a, b| a.cmp(*b));
+        blocks.into_iter().fold(Block::EMPTY, Block::then).makespan()
+    }
+
+    /// The least makespan over all interleavings, by trying each.
+    fn exhaustive(a: &[Block], b: &[Block], so_far: Block) -> Cycles {
+        let with = |rest: &[Block], other: &[Block], swap: bool| {
+            let (first, rest) = rest.split_first()?;
+            let so_far = so_far.then(*first);
+            Some(if swap { exhaustive(other, rest, so_far) } else { exhaustive(rest, other, so_far) })
+        };
+        match (with(a, b, false), with(b, a, true)) {
+            (None, None) => so_far.makespan(),
+            (x, y) => x.into_iter().chain(y).min().expect("one of them is there"),
+        }
+    }
+
+    fn any_chain() -> impl Strategy<Value = Vec<Block>> {
+        let tile = (0..9u64, 0..9u64, 0..4u64).prop_map(|(load, compute, lag)| {
+            Block::tile((load > 0).then_some(Cycles(load)), Cycles(compute), Cycles(lag))
+        });
+        prop::collection::vec(tile, 0..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #[test]
+        fn johnson_on_composite_jobs_is_the_optimum(a in any_chain(), b in any_chain()) {
+            prop_assert_eq!(woven([&a, &b]), exhaustive(&a, &b, Block::EMPTY));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The machine while a schedule is made: both engines, the scratchpad, and how far each job is.
+//!
+//! A schedule is a sequence of steps. A step is the next tile of one job: its load goes to the end of the DMA queue, in
+//! space that is free or will be; its compute command goes to the end of the compute queue. The DMA engine so runs
+//! ahead as far as the scratchpad allows. Times are those of the machine model; `stream` finds the same ones from the
+//! waits that it derives.
+
+use std::collections::VecDeque;
+
+use super::chain::{Chain, SlotId};
+use super::space::{Side, Space};
+use crate::ir::IdVec;
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// The state after some steps.
+#[derive(Clone, Debug)]
+pub(super) struct Machine<'a> {
+    chains: &'a [Chain],
+    requests: &'a [u32],
+    latency: Cycles,
+    /// When the DRAM channel is free for the next transfer.
+    pub(super) dma_free: Cycles,
+    /// When the compute engine is free for the next tile.
+    pub(super) compute_free: Cycles,
+    /// When the last command so far is done.
+    done: Cycles,
+    space: Space,
+    /// Tiles done of each job, over all its requests.
+    next: Vec<usize>,
+    /// Where each slot is, by job.
+    live: Vec<IdVec<SlotId, Live>>,
+    /// Complete outputs that are not yet stored, in order. A store in the queue before its data are there would stop
+    /// the loads behind it.
+    unstored: VecDeque<Unstored>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Live {
+    address: u64,
+    /// When its store is done, once that is known.
+    stored: Cycles,
+    /// Whether a store is still to come.
+    is_owed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unstored {
+    job: usize,
+    slot: SlotId,
+    address: u64,
+    bytes: Bytes,
+    cycles: Cycles,
+    /// When its last tile is done.
+    ready: Cycles,
+    /// When its last reader is done, once that is known.
+    released: Option<Cycles>,
+}
+
+/// The next tile of a job, as it would run now.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) job: usize,
+    pub(super) request: u32,
+    /// Its place in the chain.
+    pub(super) tile: usize,
+    /// How many of the oldest outputs are stored before its load.
+    pub(super) stores: usize,
+    /// Where its loads, and then the slots that it begins, are.
+    pub(super) addresses: Vec<u64>,
+    /// For how long the DRAM channel waits before its load.
+    pub(super) dma_idle: Cycles,
+    /// For how long the compute engine waits before its tile.
+    pub(super) compute_idle: Cycles,
+    dma_free: Cycles,
+    compute_done: Cycles,
+    done: Cycles,
+    space: Space,
+    stored: Vec<Cycles>,
+}
+
+/// The space that is free is too little, or too cut up, for a job's next tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoRoom {
+    pub(super) job: usize,
+    pub(super) tile: usize,
+}
+
+impl<'a> Machine<'a> {
+    pub(super) fn new(npu: &Npu, chains: &'a [Chain], requests: &'a [u32]) -> Self {
+        Self {
+            chains,
+            requests,
+            latency: Cycles(npu.dram.latency_cycles),
+            dma_free: Cycles::ZERO,
+            compute_free: Cycles::ZERO,
+            done: Cycles::ZERO,
+            space: Space::new(&npu.sram),
+            next: chains.iter().map(|_| 0).collect(),
+            live: chains.iter().map(|chain| chain.slots.iter().map(|_| Live::default()).collect()).collect(),
+            unstored: VecDeque::new(),
+        }
+    }
+
+    /// Tiles of a job that are done, and all that it has.
+    pub(super) fn progress(&self, job: usize) -> (u64, u64) {
+        (self.next[job] as u64, self.chains[job].tiles.len() as u64 * u64::from(self.requests[job]))
+    }
+
+    pub(super) fn has_next(&self, job: usize) -> bool {
+        let (next, all) = self.progress(job);
+        next < all
+    }
+
+    /// The next tile of a job, if it were taken now. The job has one.
+    pub(super) fn probe(&self, job: usize) -> Result<Step, NoRoom> {
+        let in_time = self.unstored.iter().take_while(|output| output.ready <= self.dma_free).count();
+        // Space that outputs hold is worth a wait only where there is no other.
+        self.step(job, in_time).or_else(|_| self.step(job, self.unstored.len()))
+    }
+
+    fn step(&self, job: usize, stores: usize) -> Result<Step, NoRoom> {
+        let chain = &self.chains[job];
+        let at = self.next[job] % chain.tiles.len();
+        let request = u32::try_from(self.next[job] / chain.tiles.len()).expect("a count of requests");
+        let tile = &chain.tiles[at];
+        let mut space = self.space.clone();
+        let (dma_free, stored) = self.store(stores, &mut space);
+        let mut addresses = Vec::with_capacity(tile.loads.len() + tile.begins.len());
+        let mut take = |slot: SlotId, now, side| {
+            let place = space.take(chain.slots[slot].bytes, now, side).ok_or(NoRoom { job, tile: at })?;
+            addresses.push(place.address);
+            Ok(place.ready)
+        };
+        let mut load_start = dma_free;
+        for &slot in &tile.loads {
+            load_start = load_start.max(take(slot, dma_free, Side::Low)?);
+        }
+        let is_load = !tile.loads.is_empty();
+        let loaded = if is_load { load_start + tile.load_cycles + self.latency } else { Cycles::ZERO };
+        let mut compute_start = self.compute_free.max(loaded);
+        for &slot in &tile.begins {
+            compute_start = compute_start.max(take(slot, compute_start, Side::High)?);
+        }
+        let compute_done = compute_start + tile.cycles;
+        let done = self.done.max(compute_done).max(loaded).max(stored.last().copied().unwrap_or_default());
+        Ok(Step {
+            job,
+            request,
+            tile: at,
+            stores,
+            addresses,
+            dma_idle: load_start - dma_free,
+            compute_idle: compute_start - self.compute_free,
+            dma_free: if is_load { load_start + tile.load_cycles } else { dma_free },
+            compute_done,
+            done,
+            space,
+            stored,
+        })
+    }
+
+    /// When the channel is free after the oldest `count` stores, and when each is done.
+    fn store(&self, count: usize, space: &mut Space) -> (Cycles, Vec<Cycles>) {
+        let mut free = self.dma_free;
+        let store = |output: &Unstored| {
+            free = free.max(output.ready) + output.cycles;
+            let done = free + self.latency;
+            if let Some(released) = output.released {
+                space.give(output.address, output.bytes, done.max(released));
+            }
+            done
+        };
+        let stored = self.unstored.iter().take(count).map(store).collect();
+        (free, stored)
+    }
+
+    /// Takes a step that `probe` has just given.
+    pub(super) fn take(&mut self, step: Step) {
+        let chain = &self.chains[step.job];
+        let tile = &chain.tiles[step.tile];
+        self.space = step.space;
+        self.settle(&step.stored);
+        (self.dma_free, self.compute_free, self.done) = (step.dma_free, step.compute_done, step.done);
+        let live = &mut self.live[step.job];
+        for (&slot, &address) in tile.loads.iter().chain(&tile.begins).zip(&step.addresses) {
+            live[slot] = Live { address, ..Live::default() };
+        }
+        for &(slot, old) in &tile.replaces {
+            live[slot] = Live { address: live[old].address, ..Live::default() };
+        }
+        for &(slot, cycles) in &tile.stores {
+            live[slot].is_owed = true;
+            let (address, bytes) = (live[slot].address, chain.slots[slot].bytes);
+            let (job, ready) = (step.job, step.compute_done);
+            self.unstored.push_back(Unstored { job, slot, address, bytes, cycles, ready, released: None });
+        }
+        for &slot in &tile.ends {
+            let Live { address, stored, is_owed } = self.live[step.job][slot];
+            if is_owed {
+                let mut owed = self.unstored.iter_mut().rev();
+                let output = owed.find(|output| (output.job, output.slot) == (step.job, slot));
+                output.expect("an owed store is queued").released = Some(step.compute_done);
+            } else {
+                self.space.give(address, chain.slots[slot].bytes, step.compute_done.max(stored));
+            }
+        }
+        self.next[step.job] += 1;
+        self.space.forget(self.dma_free.min(self.compute_free));
+    }
+
+    /// The oldest outputs are stored: what still reads them needs to know.
+    fn settle(&mut self, stored: &[Cycles]) {
+        for (output, &done) in self.unstored.drain(..stored.len()).zip(stored) {
+            if output.released.is_none() {
+                let live = &mut self.live[output.job][output.slot];
+                (live.stored, live.is_owed) = (done, false);
+            }
+        }
+    }
+
+    /// Stores what is left, and says how many outputs that was and when the last command is done.
+    pub(super) fn finish(mut self) -> (usize, Cycles) {
+        let count = self.unstored.len();
+        let (_, stored) = self.store(count, &mut self.space.clone());
+        self.settle(&stored);
+        (count, self.done.max(stored.last().copied().unwrap_or_default()))
+    }
+}

@@ -1,0 +1,249 @@
+//! Which tile runs when, and where its data are: the order of two models' tiles on both engines, and its bounds.
+//!
+//! Tiles, space and order are settled together: each policy is tried with several sizes of tile, and space is given
+//! while the order is made. What comes out is a [`Plan`]; `stream` makes it safe under any timing.
+
+mod bound;
+mod chain;
+mod machine;
+mod plan;
+mod policy;
+mod space;
+
+use bound::Outline;
+use chain::Chain;
+use machine::NoRoom;
+pub use plan::{Plan, Planned, Stay, StayId, Tile, Transfer};
+pub use policy::Policy;
+use policy::Race;
+
+use crate::analysis::{Analysis, Tiling};
+use crate::ir::Model;
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// A model to schedule, and how often it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its analysis on the same NPU.
+    pub analysis: &'a Analysis,
+    /// Inferences, at least one.
+    pub requests: u32,
+}
+
+/// A schedule of some jobs, before it is lowered.
+#[derive(Clone, Debug)]
+pub struct Woven {
+    /// Which policy was asked for.
+    pub policy: Policy,
+    /// Whether the serial order is shorter than what the policy makes, and is therefore what this is.
+    pub is_serial: bool,
+    /// The commands.
+    pub plan: Plan,
+    /// When the last is done.
+    pub cycles: Cycles,
+    /// No order of these tiles is shorter.
+    pub bound: Cycles,
+    /// No tiling and no order is shorter.
+    pub floor: Cycles,
+    /// The shortest serial order.
+    pub serial: Cycles,
+}
+
+/// A layer for which the scratchpad has no room, whichever tiles and order were tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "model '{model}': layer '{layer}' does not fit in the SRAM of {sram}: its tile takes {tile} of its own beside the \
+     activations that are still needed; give a larger sram.bytes or fewer requests, spilling is not modelled yet"
+)]
+pub struct NoFit {
+    /// The model's name.
+    pub model: String,
+    /// The layer's name.
+    pub layer: String,
+    /// What a tile loads and writes.
+    pub tile: Bytes,
+    /// The scratchpad's size.
+    pub sram: Bytes,
+}
+
+/// The sizes that a tile's load may have, from the largest; first whole layers.
+const LIMITS: [Bytes; 7] = [
+    Bytes(u64::MAX),
+    Bytes(4 << 20),
+    Bytes(2 << 20),
+    Bytes(1 << 20),
+    Bytes(512 << 10),
+    Bytes(256 << 10),
+    Bytes(128 << 10),
+];
+
+/// How many pairs of tile sizes a policy tries at most, the most promising first.
+const TRIES: usize = 12;
+
+/// The jobs in every size of tile, and their best serial order.
+pub struct Weaver<'a> {
+    npu: &'a Npu,
+    jobs: Vec<Job<'a>>,
+    requests: Vec<u32>,
+    /// For each job its different layouts, from the coarsest.
+    layouts: Vec<Vec<Layout>>,
+    serial: Choice,
+}
+
+#[derive(Clone)]
+struct Layout {
+    chain: Chain,
+    outline: Outline,
+}
+
+/// A layout for each job, an order of precedence, and what comes of it.
+#[derive(Clone, Debug)]
+struct Choice {
+    layouts: Vec<usize>,
+    order: Vec<usize>,
+    cycles: Cycles,
+}
+
+impl<'a> Weaver<'a> {
+    /// Lays out each job, and finds the serial order to beat.
+    pub fn new(npu: &'a Npu, jobs: &[Job<'a>]) -> Result<Self, NoFit> {
+        let layouts = jobs.iter().map(|job| layouts(npu, job)).collect();
+        let requests = jobs.iter().map(|job| job.requests).collect();
+        let serial = Choice { layouts: Vec::new(), order: Vec::new(), cycles: Cycles::ZERO };
+        let mut weaver = Self { npu, jobs: jobs.to_vec(), requests, layouts, serial };
+        weaver.serial = weaver.best(Policy::Serial).map_err(|no_room| weaver.no_fit(no_room))?;
+        Ok(weaver)
+    }
+
+    /// The best that a policy makes of the jobs.
+    pub fn weave(&self, policy: Policy) -> Result<Woven, NoFit> {
+        let found = match policy {
+            Policy::Serial => Ok(self.serial.clone()),
+            Policy::RoundRobin | Policy::Greedy => self.best(policy),
+        };
+        let found = match (found, policy) {
+            (Err((_, _)), Policy::Greedy) => None,
+            (found, _) => Some(found.map_err(|no_room| self.no_fit(no_room))?),
+        };
+        let beats_serial = |found: &Choice| policy != Policy::Greedy || found.cycles <= self.serial.cycles;
+        let (choice, runs) = match &found {
+            Some(found) if beats_serial(found) => (found, policy),
+            Some(_) | None => (&self.serial, Policy::Serial),
+        };
+        let chains = self.chains(&choice.layouts);
+        let race = Race { npu: self.npu, chains: &chains, requests: &self.requests, order: &choice.order };
+        let plan = race.plan(runs).map_err(|no_room| self.no_fit((no_room, choice.layouts.clone())))?;
+        let floor = self.floor();
+        Ok(Woven {
+            policy,
+            is_serial: runs != policy,
+            plan,
+            cycles: choice.cycles,
+            bound: bound::of_tiles(self.npu, &self.outlines(&choice.layouts)).max(floor),
+            floor,
+            serial: self.serial.cycles,
+        })
+    }
+
+    /// The best choice for a policy, or why the first that was tried has no room.
+    fn best(&self, policy: Policy) -> Result<Choice, (NoRoom, Vec<usize>)> {
+        let mut best: Option<Choice> = None;
+        let mut no_room = None;
+        for (least, layouts, order) in self.candidates(policy).into_iter().take(TRIES) {
+            if best.as_ref().is_some_and(|best| best.cycles <= least) {
+                break;
+            }
+            let chains = self.chains(&layouts);
+            let race = Race { npu: self.npu, chains: &chains, requests: &self.requests, order: &order };
+            match race.cycles(policy) {
+                Ok(cycles) if best.as_ref().is_none_or(|best| cycles < best.cycles) => {
+                    best = Some(Choice { layouts, order, cycles });
+                }
+                Ok(_) => {}
+                Err(why) => no_room = no_room.or(Some((why, layouts))),
+            }
+        }
+        best.ok_or_else(|| no_room.expect("there is a layout of every job"))
+    }
+
+    /// Every layout of every job, in every order that makes a difference, the most promising first: those that take
+    /// the fewest cycles with unlimited SRAM.
+    fn candidates(&self, policy: Policy) -> Vec<(Cycles, Vec<usize>, Vec<usize>)> {
+        let mut all = vec![Vec::new()];
+        for layouts in &self.layouts {
+            all = all.iter().flat_map(|some| (0..layouts.len()).map(|i| [some.as_slice(), &[i]].concat())).collect();
+        }
+        let forward: Vec<usize> = (0..self.jobs.len()).collect();
+        let backward: Vec<usize> = forward.iter().rev().copied().collect();
+        let mut candidates = Vec::new();
+        for layouts in all {
+            let outlines = self.outlines(&layouts);
+            match policy {
+                Policy::Serial => {
+                    for order in [&forward, &backward] {
+                        let in_order: Vec<_> = order.iter().map(|&job| outlines[job]).collect();
+                        candidates.push((bound::of_serial(&in_order), layouts.clone(), order.clone()));
+                    }
+                }
+                Policy::RoundRobin | Policy::Greedy => {
+                    candidates.push((bound::of_tiles(self.npu, &outlines), layouts, forward.clone()));
+                }
+            }
+        }
+        candidates.sort_by_key(|(least, _, _)| *least);
+        candidates
+    }
+
+    fn chains(&self, layouts: &[usize]) -> Vec<Chain> {
+        self.layouts.iter().zip(layouts).map(|(all, &i)| all[i].chain.clone()).collect()
+    }
+
+    fn outlines(&self, layouts: &[usize]) -> Vec<&Outline> {
+        self.layouts.iter().zip(layouts).map(|(all, &i)| &all[i].outline).collect()
+    }
+
+    fn floor(&self) -> Cycles {
+        let compute = self.jobs.iter().map(|job| job.analysis.floor.compute * u64::from(job.requests)).sum();
+        let dram = self.jobs.iter().map(|job| job.analysis.floor.dram * u64::from(job.requests)).sum();
+        bound::floor(self.npu, compute, dram)
+    }
+
+    fn no_fit(&self, (no_room, layouts): (NoRoom, Vec<usize>)) -> NoFit {
+        let model = self.jobs[no_room.job].model;
+        let chain = &self.layouts[no_room.job][layouts[no_room.job]].chain;
+        let tile = &chain.tiles[no_room.tile];
+        let slots = tile.loads.iter().chain(&tile.begins);
+        NoFit {
+            model: model.name.clone(),
+            layer: model.layers[tile.layer].name.clone(),
+            tile: slots.map(|&slot| chain.slots[slot].bytes).sum(),
+            sram: self.npu.sram.bytes,
+        }
+    }
+}
+
+/// The different layouts of a job: each limit on a tile's load, and for each layer the coarsest tiling within it.
+fn layouts(npu: &Npu, job: &Job) -> Vec<Layout> {
+    let choose = |limit: Bytes| {
+        move |tilings: &[Tiling]| {
+            let within = tilings.iter().position(|tiling| tiling.load <= limit);
+            within.unwrap_or(tilings.len() - 1)
+        }
+    };
+    let mut picks: Vec<Vec<usize>> = Vec::new();
+    for limit in LIMITS {
+        let pick: Vec<usize> = job.analysis.tilings.iter().map(|tilings| choose(limit)(tilings)).collect();
+        if picks.last() != Some(&pick) {
+            picks.push(pick);
+        }
+    }
+    let layout = |pick: &Vec<usize>| {
+        let chain = Chain::new(job.model, job.analysis, npu, pick);
+        let outline = Outline::new(npu, &chain, job.requests);
+        Layout { chain, outline }
+    };
+    picks.iter().map(layout).collect()
+}
