@@ -1,10 +1,10 @@
-//! The built-in NPUs, one JSON file each in `src/npu/library/`.
+//! The built-in NPUs, one JSON file each in `npus/`.
 
 use super::Npu;
 
 /// A row for each file: its name and its text.
 const FILES: &[(&str, &str)] =
-    &[("paper-like", include_str!("library/paper-like.json")), ("tpu-v3", include_str!("library/tpu-v3.json"))];
+    &[("paper-like", include_str!("../../npus/paper-like.json")), ("tpu-v3", include_str!("../../npus/tpu-v3.json"))];
 
 /// The names of all built-in NPUs, in the order in which they are listed.
 pub const NAMES: &[&str] = &["paper-like", "tpu-v3"];
