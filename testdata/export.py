@@ -298,11 +298,36 @@ def gpt2_decode():
     gpt2("gpt2_decode", tokens=1, past=128)
 
 
+# ---------------------------------------------------------------- tiny
+
+class TinyCnn(nn.Module):
+    """A residual block, a pooled classifier: a whole stream of it fits on a screen."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = torch.relu(self.inner(x) + x)
+        return self.head(x.mean(dim=(2, 3)))
+
+
+def tiny_cnn():
+    export("tiny_cnn", make_distinct(TinyCnn().eval()), (torch.randn(1, 3, 16, 16),), ["image"], ["scores"])
+
+
+def tiny_mlp():
+    model = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 64), nn.Softmax(dim=-1))
+    export("tiny_mlp", make_distinct(model.eval()), (torch.randn(4, 256),), ["features"], ["classes"])
+
+
 # ---------------------------------------------------------------- command line
 
 MODELS = {f.__name__: f for f in (
     inception_v3, mobilenet_v2, resnet50, resnext50_32x4d, resnet152, bert_base, bert_large, ncf,
-    xlnet_large, bert_base_dynamic, gpt2_prefill, gpt2_decode)}
+    xlnet_large, bert_base_dynamic, gpt2_prefill, gpt2_decode, tiny_cnn, tiny_mlp)}
 
 
 def shape(value):
