@@ -9,6 +9,8 @@ pub mod units;
 
 pub mod ir;
 
+pub mod frontend;
+
 pub mod npu;
 
 pub mod schedule;

@@ -1,0 +1,403 @@
+//! Tensors and layers: where each value is stored, and what each layer reads and writes there.
+//!
+//! A value has a place: a tensor, and the value's index map into it. A layer's result gets a tensor of its own, or its
+//! part of a concatenation's. What only moves elements gets no tensor, just another map into the one that is there; if
+//! the map would not be affine, a layer moves the elements. An output of the graph is a tensor of its own.
+
+use std::collections::BTreeSet;
+
+use super::error::{Kind, NodeName};
+use super::fact::Fact;
+use super::fuse::{Group, Groups};
+use super::graph::{NodeId, Source, ValueId, Wrong};
+use super::infer::TypedGraph;
+use super::ops::{self, Form, Nest, Pointwise, Read, View};
+use super::uses::Uses;
+use super::view::{self, compose};
+use crate::ir::{self, Access, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
+
+/// All tensors and layers of a model.
+pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>);
+
+/// Lays out every group, and moves what has to be moved.
+pub(super) fn emit(
+    typed: &TypedGraph,
+    uses: &Uses,
+    groups: &Groups,
+    float_bits: Option<u64>,
+) -> Result<Emitted, Vec<Wrong>> {
+    let mut emitter = Emitter {
+        typed,
+        uses,
+        float_bits,
+        tensors: IdVec::new(),
+        layers: IdVec::new(),
+        places: typed.graph.values.iter().map(|_| None).collect(),
+        parts: typed.graph.values.iter().map(|_| None).collect(),
+    };
+    emitter.all(groups).map_err(|wrong| vec![wrong])?;
+    Ok(numbered_by_use(emitter.tensors, emitter.layers))
+}
+
+/// Where a value is stored.
+#[derive(Clone)]
+struct Place {
+    tensor: TensorId,
+    /// The index in the tensor as a function of the index in the value.
+    map: Access,
+    /// The nodes that vanished into the map.
+    through: Vec<NodeId>,
+}
+
+struct Emitter<'a> {
+    typed: &'a TypedGraph,
+    uses: &'a Uses,
+    float_bits: Option<u64>,
+    tensors: IdVec<TensorId, Tensor>,
+    layers: IdVec<LayerId, Layer>,
+    places: IdVec<ValueId, Option<Place>>,
+    /// The concatenation, and which input of it, whose part a value is written into.
+    parts: IdVec<ValueId, Option<(NodeId, usize)>>,
+}
+
+/// A layer that is being put together.
+struct Draft {
+    nodes: BTreeSet<NodeId>,
+    nest: Nest,
+    reads: Vec<Operand>,
+}
+
+impl Emitter<'_> {
+    fn all(&mut self, groups: &Groups) -> Result<(), Wrong> {
+        self.place_concats(groups)?;
+        for node in self.typed.graph.nodes.ids().filter(|&node| self.uses.live[node]) {
+            match &self.typed.forms[node] {
+                Form::Constant => {}
+                Form::Nest(nest) => self.group(node, nest.clone(), groups.anchored[node].as_ref())?,
+                Form::Pointwise(pointwise) => {
+                    if let Some(group) = &groups.anchored[node] {
+                        let nest = self.elementwise(node, pointwise);
+                        self.group(node, nest, Some(group))?;
+                    }
+                }
+                Form::Views(views) if !groups.joined[node] => self.views(node, views)?,
+                Form::Views(_) => {}
+                Form::Concat { axis } => self.concat(node, *axis)?,
+            }
+        }
+        for &output in &self.typed.graph.outputs {
+            self.output(output)?;
+        }
+        Ok(())
+    }
+
+    /// Gives each concatenation its tensor, and the results of layers their parts of it. The last comes first, so that
+    /// a concatenation within another has its place before its inputs ask for theirs.
+    fn place_concats(&mut self, groups: &Groups) -> Result<(), Wrong> {
+        let graph = &self.typed.graph;
+        let mut is_result: IdVec<ValueId, bool> = graph.values.iter().map(|_| false).collect();
+        for (node, form) in self.typed.forms.iter_with_ids() {
+            match (form, &groups.anchored[node]) {
+                (_, Some(group)) => is_result[group.result] = true,
+                (Form::Concat { axis: _ }, None) => {
+                    graph.nodes[node].outputs.iter().flatten().for_each(|&output| is_result[output] = true);
+                }
+                (Form::Constant | Form::Nest(_) | Form::Pointwise(_) | Form::Views(_), None) => {}
+            }
+        }
+        for node in graph.nodes.ids().rev().filter(|&node| self.uses.live[node]) {
+            let Form::Concat { axis } = self.typed.forms[node] else { continue };
+            let Some(output) = self.output_of(node) else { continue };
+            let whole = self.place(output)?;
+            for (i, first, value) in self.concat_parts(node, axis) {
+                let is_free = self.places[value].is_none() && !self.uses.is_output[value];
+                let is_constant = self.typed.facts[value].is_constant();
+                if is_result[value] && is_free && !is_constant {
+                    let shift = ops::shifted(self.typed.facts[value].rank(), axis, first);
+                    let map = compose(&whole.map, &shift).map_err(|error| self.out_of_range(node, error))?;
+                    self.places[value] = Some(Place { tensor: whole.tensor, map, through: Vec::new() });
+                    self.parts[value] = Some((node, i));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The inputs of a concatenation that have elements: which, the first index, and the value.
+    fn concat_parts(&self, node: NodeId, axis: usize) -> Vec<(usize, i64, ValueId)> {
+        let mut first = 0;
+        let mut parts = Vec::new();
+        for i in 0..self.typed.graph.nodes[node].inputs.len() {
+            let Some((value, fact)) = self.typed.input(node, i) else { continue };
+            if !fact.shape.contains(&0) {
+                parts.push((i, first, value));
+            }
+            // The sum is a dimension of the output, whose elements are bounded.
+            first += i64::try_from(fact.shape[axis]).unwrap_or(0);
+        }
+        parts
+    }
+
+    /// The parts of a concatenation that no layer wrote into it are moved there.
+    fn concat(&mut self, node: NodeId, axis: usize) -> Result<(), Wrong> {
+        let Some(output) = self.output_of(node) else { return Ok(()) };
+        for (i, first, value) in self.concat_parts(node, axis) {
+            if self.parts[value] != Some((node, i)) {
+                let shape = self.typed.facts[value].shape.clone();
+                let same = view::identity(shape.len());
+                let shift = ops::shifted(shape.len(), axis, first);
+                self.moved(node, value, &shape, Some(&same), output, &shift)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A layer for a pointwise node that no layer before it took up.
+    fn elementwise(&self, node: NodeId, pointwise: &Pointwise) -> Nest {
+        let shape = self.output_of(node).map(|output| self.typed.facts[output].shape.clone()).unwrap_or_default();
+        let mut nest = Nest::vector(pointwise.lanes);
+        nest.write = nest.axes(&shape, |_| false);
+        for operand in &pointwise.operands {
+            let access = compose(&operand.access, &nest.write).ok();
+            nest.reads.push(Read { source: ops::Source::Input(operand.input), access });
+        }
+        nest
+    }
+
+    /// The layer of an anchor and what joined it.
+    fn group(&mut self, anchor: NodeId, nest: Nest, group: Option<&Group>) -> Result<(), Wrong> {
+        let Some(group) = group else {
+            return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
+        };
+        let others = self.typed.graph.nodes[anchor].outputs.iter().skip(1).flatten();
+        if others.into_iter().any(|&output| self.uses.is_used(output)) {
+            return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
+        }
+        let mut draft = Draft { nodes: BTreeSet::from([anchor]), nest, reads: Vec::new() };
+        for read in std::mem::take(&mut draft.nest.reads) {
+            self.read(&mut draft, anchor, &read)?;
+        }
+        let has_weights = draft.reads.iter().any(|read| self.tensors[read.tensor].kind == TensorKind::Weight);
+        let mut inner = vec![self.typed.graph.nodes[anchor].outputs[0]];
+        for (i, member) in group.members.iter().enumerate() {
+            draft.nodes.insert(member.node);
+            if let Form::Pointwise(pointwise) = &self.typed.forms[member.node] {
+                let takes_scale = i == 0 && has_weights && draft.nest.op == ir::Op::Gemm;
+                let at = compose(&member.position, &draft.nest.write).ok();
+                self.epilogue(&mut draft, member.node, pointwise, at.as_ref(), &inner, takes_scale)?;
+            }
+            inner.push(self.typed.graph.nodes[member.node].outputs[0]);
+        }
+        let written = compose(&group.position, &draft.nest.write);
+        let written = written.map_err(|error| self.out_of_range(anchor, error))?;
+        self.push(anchor, draft, group.result, &written)
+    }
+
+    /// What a pointwise node adds to the layer that it joined. `at` is its element for each iteration.
+    fn epilogue(
+        &mut self,
+        draft: &mut Draft,
+        node: NodeId,
+        pointwise: &Pointwise,
+        at: Option<&Access>,
+        inner: &[Option<ValueId>],
+        takes_scale: bool,
+    ) -> Result<(), Wrong> {
+        if draft.nest.op == ir::Op::Vector {
+            draft.nest.lanes = draft.nest.lanes.saturating_add(pointwise.lanes);
+        }
+        for operand in &pointwise.operands {
+            let value = self.typed.graph.nodes[node].inputs[operand.input];
+            let is_taken_up = inner.contains(&value) || (operand.is_scale && takes_scale);
+            if !is_taken_up {
+                let access = at.and_then(|at| compose(&operand.access, at).ok());
+                let read = Read { source: ops::Source::Input(operand.input), access };
+                self.read(draft, node, &read)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an operand, unless it is part of the instruction or there already.
+    fn read(&mut self, draft: &mut Draft, node: NodeId, read: &Read) -> Result<(), Wrong> {
+        let Some((value, fact)) = self.typed.input(node, ops::input_of(&read.source)) else { return Ok(()) };
+        if fact.is_immediate() {
+            return Ok(());
+        }
+        let operand = match &read.source {
+            ops::Source::Input(_) => {
+                let place = self.place(value)?;
+                draft.nodes.extend(&place.through);
+                let access = read.access.as_ref().and_then(|access| compose(&place.map, access).ok());
+                Operand { tensor: place.tensor, access }
+            }
+            ops::Source::Rows { table: _, shape } => {
+                let rows = Fact::constant(shape.clone(), fact.element);
+                let tensor = self.tensor(value, &rows, TensorKind::Weight)?;
+                Operand { tensor, access: read.access.clone() }
+            }
+        };
+        if !draft.reads.contains(&operand) {
+            draft.reads.push(operand);
+        }
+        Ok(())
+    }
+
+    /// Outputs that are an input seen through a map.
+    fn views(&mut self, node: NodeId, views: &[View]) -> Result<(), Wrong> {
+        let Some((input, fact)) = self.typed.input(node, 0) else { return Ok(()) };
+        for (view, &output) in views.iter().zip(&self.typed.graph.nodes[node].outputs) {
+            let Some(output) = output.filter(|&output| self.uses.is_used(output)) else { continue };
+            if self.typed.facts[output].is_constant() {
+                continue;
+            }
+            let below = self.place(input)?;
+            match view.read.as_ref().map(|read| compose(&below.map, read)) {
+                Some(Ok(map)) => {
+                    let through = [&below.through[..], &[node]].concat();
+                    self.places[output] = Some(Place { tensor: below.tensor, map, through });
+                }
+                // The loop runs over the elements as they were, and scatters them.
+                Some(Err(_)) | None => match &view.write {
+                    Some(write) => {
+                        let same = view::identity(fact.rank());
+                        self.moved(node, input, &fact.shape, Some(&same), output, write)?;
+                    }
+                    None => {
+                        let shape = self.typed.facts[output].shape.clone();
+                        let same = view::identity(shape.len());
+                        self.moved(node, input, &shape, None, output, &same)?;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// An output of the graph is a tensor that has its elements and no others.
+    fn output(&mut self, output: ValueId) -> Result<(), Wrong> {
+        let fact = &self.typed.facts[output];
+        if fact.shape.contains(&0) {
+            return Ok(());
+        }
+        let place = self.place(output)?;
+        let same = view::identity(fact.rank());
+        let is_own = self.tensors[place.tensor].kind == TensorKind::Output && place.map == same;
+        if is_own && self.tensors[place.tensor].name == self.typed.graph.values[output].name {
+            return Ok(());
+        }
+        let tensor = self.tensor(output, fact, TensorKind::Output)?;
+        let name = match self.typed.graph.values[output].source {
+            Source::Node(node) => self.typed.graph.nodes[node].name.clone(),
+            Source::Input | Source::Initializer(_) => {
+                NodeName { name: self.typed.graph.values[output].name.clone(), op: "Identity".into() }
+            }
+        };
+        let mut nest = Nest::vector(ops::MOVE);
+        nest.write = nest.axes(&fact.shape, |_| false);
+        let access = compose(&place.map, &nest.write).ok();
+        let reads = vec![Operand { tensor: place.tensor, access }];
+        let write = Operand { tensor, access: Some(nest.write.clone()) };
+        let draft = Draft { nodes: place.through.iter().copied().collect(), nest, reads };
+        self.finish(name, draft, write);
+        Ok(())
+    }
+
+    /// A layer that moves elements: a loop over `shape`, with the index in `from` and the index in `to` for each point.
+    fn moved(
+        &mut self,
+        node: NodeId,
+        from: ValueId,
+        shape: &[u64],
+        read: Option<&Access>,
+        to: ValueId,
+        write: &Access,
+    ) -> Result<(), Wrong> {
+        let mut nest = Nest::vector(ops::MOVE);
+        let all = nest.axes(shape, |_| false);
+        let place = self.place(from)?;
+        let access = read.and_then(|read| compose(read, &all).and_then(|at| compose(&place.map, &at)).ok());
+        let mut nodes: BTreeSet<_> = place.through.iter().copied().collect();
+        nodes.insert(node);
+        let draft = Draft { nodes, nest, reads: vec![Operand { tensor: place.tensor, access }] };
+        let written = compose(write, &all).map_err(|error| self.out_of_range(node, error))?;
+        self.push(node, draft, to, &written)
+    }
+
+    /// Adds a layer that writes `result`, at `written` for each iteration.
+    fn push(&mut self, node: NodeId, draft: Draft, result: ValueId, written: &Access) -> Result<(), Wrong> {
+        let place = self.place(result)?;
+        let access = compose(&place.map, written).map_err(|error| self.out_of_range(node, error))?;
+        let write = Operand { tensor: place.tensor, access: Some(access) };
+        self.finish(self.typed.graph.nodes[node].name.clone(), draft, write);
+        Ok(())
+    }
+
+    fn finish(&mut self, name: NodeName, draft: Draft, write: Operand) {
+        let Draft { nodes, nest, reads } = draft;
+        self.layers.push(Layer {
+            name: name.name,
+            kind: name.op,
+            nodes: nodes.into_iter().map(|node| self.typed.graph.nodes[node].name.name.clone()).collect(),
+            op: nest.op,
+            dims: nest.dims,
+            lane_operations: nest.lanes,
+            reads,
+            write: Some(write),
+        });
+    }
+
+    /// The place of a value; a tensor of its own if it has none yet.
+    fn place(&mut self, value: ValueId) -> Result<Place, Wrong> {
+        if let Some(place) = &self.places[value] {
+            return Ok(place.clone());
+        }
+        let fact = &self.typed.facts[value];
+        let kind = match self.typed.graph.values[value].source {
+            Source::Node(_) | Source::Initializer(_) if fact.is_constant() => TensorKind::Weight,
+            Source::Input => TensorKind::Input,
+            Source::Node(_) if self.uses.is_output[value] => TensorKind::Output,
+            Source::Node(_) | Source::Initializer(_) => TensorKind::Activation,
+        };
+        let tensor = self.tensor(value, fact, kind)?;
+        let place = Place { tensor, map: view::identity(fact.rank()), through: Vec::new() };
+        self.places[value] = Some(place.clone());
+        Ok(place)
+    }
+
+    fn tensor(&mut self, value: ValueId, fact: &Fact, kind: TensorKind) -> Result<TensorId, Wrong> {
+        let name = &self.typed.graph.values[value].name;
+        let Some(element_bits) = fact.element.bits(self.float_bits) else {
+            let what = format!("has tensor '{name}' of text or complex numbers");
+            return Err((None, Kind::Refused { what, mend: "take that part out of the model".into() }));
+        };
+        Ok(self.tensors.push(Tensor { name: name.clone(), shape: fact.shape.clone(), element_bits, kind }))
+    }
+
+    fn output_of(&self, node: NodeId) -> Option<ValueId> {
+        self.typed.graph.nodes[node].outputs.first().copied().flatten()
+    }
+
+    fn refuse(&self, node: NodeId, what: &str) -> Wrong {
+        let mend = "export the model without it".to_owned();
+        (Some(self.typed.graph.nodes[node].name.clone()), Kind::Refused { what: what.to_owned(), mend })
+    }
+
+    fn out_of_range(&self, node: NodeId, _: view::OutOfRange) -> Wrong {
+        self.refuse(node, "has sizes that are out of range")
+    }
+}
+
+/// The tensors that layers touch, in the order in which they first do.
+fn numbered_by_use(tensors: IdVec<TensorId, Tensor>, mut layers: IdVec<LayerId, Layer>) -> Emitted {
+    let mut new_ids: IdVec<TensorId, Option<TensorId>> = tensors.iter().map(|_| None).collect();
+    let mut used = IdVec::new();
+    for layer in layers.iter_mut() {
+        for operand in layer.reads.iter_mut().chain(&mut layer.write) {
+            let old = operand.tensor;
+            let id = *new_ids[old].get_or_insert_with(|| used.push(tensors[old].clone()));
+            operand.tensor = id;
+        }
+    }
+    (used, layers)
+}

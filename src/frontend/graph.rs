@@ -1,0 +1,273 @@
+//! The graph with its names resolved: typed ids, nodes in an order in which they can run, dead nodes gone.
+//!
+//! After this file a name is only something to show. Identity nodes are gone too: the value on either side is one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::constant::fact_of;
+use super::error::{Kind, NodeName};
+use super::fact::Fact;
+use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, TypeProto};
+use crate::ir::{IdVec, entity};
+
+entity! {
+    /// A node of one graph, numbered in an order in which they can run.
+    NodeId, "node"
+}
+entity! {
+    /// A value: an input, an initializer, or an output of a node.
+    ValueId, "value"
+}
+
+/// A graph that can be walked from first node to last.
+pub(super) struct Graph {
+    pub(super) values: IdVec<ValueId, Value>,
+    pub(super) nodes: IdVec<NodeId, Node>,
+    pub(super) outputs: Vec<ValueId>,
+    /// The version of each domain that the model imports; the domain of ONNX itself is "".
+    pub(super) opsets: BTreeMap<String, i64>,
+}
+
+/// One value.
+pub(super) struct Value {
+    pub(super) name: String,
+    pub(super) source: Source,
+    /// What the file says of its type, to check ours against.
+    pub(super) declared: Option<TypeProto>,
+}
+
+/// Where a value comes from.
+pub(super) enum Source {
+    Input,
+    /// `None` if its type is unknown, or its shape makes no sense.
+    Initializer(Option<Fact>),
+    Node(NodeId),
+}
+
+/// One node.
+pub(super) struct Node {
+    pub(super) name: NodeName,
+    pub(super) domain: String,
+    /// `None` where an optional input is left out.
+    pub(super) inputs: Vec<Option<ValueId>>,
+    /// `None` where nobody asks for an output.
+    pub(super) outputs: Vec<Option<ValueId>>,
+    pub(super) attributes: Vec<AttributeProto>,
+}
+
+/// What is wrong, and with which node.
+pub(super) type Wrong = (Option<NodeName>, Kind);
+
+impl Graph {
+    /// Resolves the names of a model, whose graph and operator sets are there.
+    pub(super) fn new(model: ModelProto) -> Result<Self, Vec<Wrong>> {
+        let opsets = model.opset_import.into_iter().map(|set| (plain_domain(set.domain), set.version)).collect();
+        let graph = model.graph.unwrap_or_default();
+        let links = Links::resolve(&graph)?;
+        let order = links.order(&graph)?;
+        Ok(assemble(&graph, &links, &order, opsets))
+    }
+}
+
+/// A value's place in the file.
+#[derive(Clone, Copy)]
+enum Place {
+    Input,
+    Initializer(usize),
+    Sparse(usize),
+    Output { node: usize },
+}
+
+/// The file's nodes by position, and where the value is that each reads.
+struct Links<'a> {
+    places: HashMap<&'a str, Place>,
+    /// For each node, the nodes whose outputs it reads.
+    needs: Vec<Vec<usize>>,
+    /// The nodes that make the graph's outputs.
+    roots: Vec<usize>,
+}
+
+impl<'a> Links<'a> {
+    fn resolve(graph: &'a GraphProto) -> Result<Self, Vec<Wrong>> {
+        let (places, mut wrong) = places(graph);
+        if graph.output.is_empty() {
+            wrong.push((None, Kind::NoOutputs));
+        }
+        let mut find = |name: &str, reader: Option<&NodeProto>| match places.get(name) {
+            Some(Place::Output { node }) => Some(*node),
+            Some(Place::Input | Place::Initializer(_) | Place::Sparse(_)) => None,
+            None => {
+                wrong.push((reader.map(node_name), Kind::UnknownTensor(name.to_owned())));
+                None
+            }
+        };
+        let inputs = |node: &'a NodeProto| node.input.iter().filter(|name| !name.is_empty());
+        let needs = graph.node.iter().map(|node| inputs(node).filter_map(|name| find(name, Some(node))).collect());
+        let needs = needs.collect();
+        let roots = graph.output.iter().filter_map(|output| find(&output.name, None)).collect();
+        if wrong.is_empty() { Ok(Self { places, needs, roots }) } else { Err(wrong) }
+    }
+
+    /// The nodes that an output needs, in the file's order where that is one in which they can run.
+    fn order(&self, graph: &GraphProto) -> Result<Vec<usize>, Vec<Wrong>> {
+        let live = self.live();
+        let mut waiting_for = vec![0usize; graph.node.len()];
+        let mut readers = vec![Vec::new(); graph.node.len()];
+        for node in (0..graph.node.len()).filter(|&node| live[node]) {
+            waiting_for[node] = self.needs[node].len();
+            for &needed in &self.needs[node] {
+                readers[needed].push(node);
+            }
+        }
+        let mut ready: BTreeSet<usize> = (0..live.len()).filter(|&node| live[node] && waiting_for[node] == 0).collect();
+        let mut order = Vec::new();
+        while let Some(node) = ready.pop_first() {
+            order.push(node);
+            for &reader in &readers[node] {
+                waiting_for[reader] -= 1;
+                if waiting_for[reader] == 0 {
+                    ready.insert(reader);
+                }
+            }
+        }
+        match (0..live.len()).find(|&node| live[node] && waiting_for[node] > 0) {
+            Some(node) => Err(vec![(Some(node_name(&graph.node[node])), Kind::Cycle)]),
+            None => Ok(order),
+        }
+    }
+
+    fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.needs.len()];
+        let mut stack = self.roots.clone();
+        while let Some(node) = stack.pop() {
+            if !std::mem::replace(&mut live[node], true) {
+                stack.extend(&self.needs[node]);
+            }
+        }
+        live
+    }
+}
+
+/// The name of a node of the file; its first output's where it has none.
+pub(super) fn node_name(node: &NodeProto) -> NodeName {
+    let output = || node.output.iter().find(|name| !name.is_empty());
+    let name = if node.name.is_empty() { output().unwrap_or(&node.op_type) } else { &node.name };
+    NodeName { name: name.clone(), op: node.op_type.clone() }
+}
+
+/// "ai.onnx" and "" are one domain.
+fn plain_domain(domain: String) -> String {
+    if domain == "ai.onnx" { String::new() } else { domain }
+}
+
+/// Where each name is made. An initializer may stand among the inputs too, and then it is a weight.
+fn places(graph: &GraphProto) -> (HashMap<&str, Place>, Vec<Wrong>) {
+    let mut places = HashMap::new();
+    let mut wrong = Vec::new();
+    for input in &graph.input {
+        places.insert(input.name.as_str(), Place::Input);
+    }
+    for (i, tensor) in graph.initializer.iter().enumerate() {
+        places.insert(tensor.name.as_str(), Place::Initializer(i));
+    }
+    for (i, tensor) in graph.sparse_initializer.iter().enumerate() {
+        if let Some(values) = &tensor.values {
+            places.insert(values.name.as_str(), Place::Sparse(i));
+        }
+    }
+    for (i, node) in graph.node.iter().enumerate() {
+        for name in node.output.iter().filter(|name| !name.is_empty()) {
+            if places.insert(name, Place::Output { node: i }).is_some() {
+                wrong.push((Some(node_name(node)), Kind::MadeTwice(name.clone())));
+            }
+        }
+    }
+    (places, wrong)
+}
+
+/// Gives ids to what is left, in order.
+fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTreeMap<String, i64>) -> Graph {
+    let mut builder = Builder { graph, places: &links.places, values: IdVec::new(), ids: HashMap::new() };
+    let is_output: BTreeSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let mut nodes = IdVec::new();
+    for &position in order {
+        let node = &graph.node[position];
+        let inputs: Vec<_> = node.input.iter().map(|name| builder.value(name)).collect();
+        if let ("Identity", [Some(input)], [output]) = (node.op_type.as_str(), &inputs[..], &node.output[..])
+            && !is_output.contains(output.as_str())
+        {
+            builder.ids.insert(output, *input);
+            continue;
+        }
+        let id = NodeId::from(nodes.len());
+        let outputs = node.output.iter().map(|name| builder.output(name, id)).collect();
+        nodes.push(Node {
+            name: node_name(node),
+            domain: plain_domain(node.domain.clone()),
+            inputs,
+            outputs,
+            attributes: node.attribute.clone(),
+        });
+    }
+    let mut outputs: Vec<ValueId> = Vec::new();
+    for output in &graph.output {
+        outputs.extend(builder.value(&output.name).filter(|value| !outputs.contains(value)));
+    }
+    let mut values = builder.values;
+    declare(graph, &mut values);
+    Graph { values, nodes, outputs, opsets }
+}
+
+/// The values that have been met so far.
+struct Builder<'a> {
+    graph: &'a GraphProto,
+    places: &'a HashMap<&'a str, Place>,
+    values: IdVec<ValueId, Value>,
+    ids: HashMap<&'a str, ValueId>,
+}
+
+impl<'a> Builder<'a> {
+    /// The value that a node reads: made by an earlier node, or met here for the first time.
+    fn value(&mut self, name: &'a str) -> Option<ValueId> {
+        if name.is_empty() {
+            return None;
+        }
+        if let Some(&id) = self.ids.get(name) {
+            return Some(id);
+        }
+        let source = match *self.places.get(name)? {
+            Place::Input => Source::Input,
+            Place::Initializer(i) => Source::Initializer(fact_of(&self.graph.initializer[i])),
+            Place::Sparse(i) => Source::Initializer(fact_of(&dense(&self.graph.sparse_initializer[i]))),
+            // Made by a node that comes later: `order` has none.
+            Place::Output { .. } => return None,
+        };
+        Some(self.make(name, source))
+    }
+
+    fn output(&mut self, name: &'a str, node: NodeId) -> Option<ValueId> {
+        (!name.is_empty()).then(|| self.make(name, Source::Node(node)))
+    }
+
+    fn make(&mut self, name: &'a str, source: Source) -> ValueId {
+        let id = self.values.push(Value { name: name.to_owned(), source, declared: None });
+        self.ids.insert(name, id);
+        id
+    }
+}
+
+/// A sparse tensor is costed as the dense one that a product needs.
+fn dense(sparse: &SparseTensorProto) -> TensorProto {
+    let data_type = sparse.values.as_ref().map_or(0, |values| values.data_type);
+    TensorProto { dims: sparse.dims.clone(), data_type, data_location: 1, ..TensorProto::default() }
+}
+
+/// Notes what the file says of each value's type.
+fn declare(graph: &GraphProto, values: &mut IdVec<ValueId, Value>) {
+    let infos = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
+    let types: HashMap<&str, &TypeProto> =
+        infos.filter_map(|info| Some((info.name.as_str(), info.r#type.as_ref()?))).collect();
+    for value in values.iter_mut() {
+        value.declared = types.get(value.name.as_str()).map(|&declared| declared.clone());
+    }
+}

@@ -1,0 +1,163 @@
+//! What an operator's function sees: its node's inputs and attributes, with errors that say what to do.
+
+use super::super::fact::{ElementType, Fact};
+use super::super::graph::Node;
+use super::super::proto::{AttributeProto, TensorProto};
+
+/// Numbers of ONNX's `AttributeProto.AttributeType`.
+const INT: i32 = 2;
+const STRING: i32 = 3;
+const TENSOR: i32 = 4;
+const INTS: i32 = 7;
+
+/// A node, and what is known of its inputs.
+pub(in super::super) struct Context<'a> {
+    node: &'a Node,
+    inputs: Vec<Option<&'a Fact>>,
+    /// The version of the node's domain.
+    pub(in super::super) opset: i64,
+}
+
+/// Why an operator's function refuses a node. Whoever called it knows which node that is.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) struct Refusal {
+    /// A sentence's end: `has …`, `needs …`.
+    pub(in super::super) what: String,
+    pub(in super::super) mend: &'static str,
+}
+
+impl Refusal {
+    /// A model that breaks the operator's rules.
+    pub(in super::super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), mend: "export the model again, or check it with onnx.checker" }
+    }
+
+    /// A model that is right, and that can't be laid out before it runs.
+    pub(in super::super) fn dynamic(what: impl Into<String>) -> Self {
+        Self { what: what.into(), mend: "export the model with fixed shapes, or simplify it" }
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, opset: i64) -> Self {
+        Self { node, inputs, opset }
+    }
+
+    /// The operator's name, for those that share a function.
+    pub(super) fn op(&self) -> &'a str {
+        &self.node.name.op
+    }
+
+    /// How many inputs the node lists.
+    pub(super) fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// How many outputs the node lists.
+    pub(super) fn output_count(&self) -> usize {
+        self.node.outputs.len()
+    }
+
+    /// An input that has to be there.
+    pub(super) fn input(&self, index: usize) -> Result<&'a Fact, Refusal> {
+        self.optional(index).ok_or_else(|| Refusal::new(format!("needs input {index}")))
+    }
+
+    /// An input that may be left out.
+    pub(super) fn optional(&self, index: usize) -> Option<&'a Fact> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// The elements of an input that has to be there and to be known before the model runs.
+    pub(super) fn ints(&self, index: usize) -> Result<&'a [i64], Refusal> {
+        let fact = self.input(index)?;
+        fact.as_ints().ok_or_else(|| Refusal::dynamic(format!("needs input {index} before the model runs")))
+    }
+
+    /// The elements of an input that may be left out.
+    pub(super) fn optional_ints(&self, index: usize) -> Result<Option<&'a [i64]>, Refusal> {
+        self.optional(index).map(|_| self.ints(index)).transpose()
+    }
+
+    /// An attribute of one whole number.
+    pub(super) fn int(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        Ok(self.attribute(name, INT)?.map(|attribute| attribute.i))
+    }
+
+    /// An attribute that is 0 or not.
+    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, Refusal> {
+        Ok(self.int(name)?.map_or(default, |int| int != 0))
+    }
+
+    /// An attribute of whole numbers.
+    pub(super) fn int_list(&self, name: &str) -> Result<Option<&'a [i64]>, Refusal> {
+        Ok(self.attribute(name, INTS)?.map(|attribute| &attribute.ints[..]))
+    }
+
+    /// An attribute of text.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, Refusal> {
+        let Some(attribute) = self.attribute(name, STRING)? else { return Ok(None) };
+        let text = std::str::from_utf8(&attribute.s);
+        text.map(Some).map_err(|_| Refusal::new(format!("has an attribute '{name}' that is no text")))
+    }
+
+    /// An attribute of a tensor.
+    pub(super) fn tensor(&self, name: &str) -> Result<Option<&'a TensorProto>, Refusal> {
+        Ok(self.attribute(name, TENSOR)?.and_then(|attribute| attribute.t.as_ref()))
+    }
+
+    /// Whether the node has an attribute, of whatever type.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.node.attributes.iter().any(|attribute| attribute.name == name)
+    }
+
+    /// The length of an attribute of floats, or of texts.
+    pub(super) fn list_length(&self, name: &str) -> Option<usize> {
+        let found = self.node.attributes.iter().find(|attribute| attribute.name == name)?;
+        Some(found.floats.len().max(found.ints.len()).max(found.strings.len()))
+    }
+
+    /// The element type of a number as attributes give it.
+    pub(super) fn element(&self, data_type: i64) -> Result<ElementType, Refusal> {
+        ElementType::from_onnx(data_type).ok_or_else(|| Refusal::new(format!("has the unknown type {data_type}")))
+    }
+
+    /// An attribute, whose type must be the one expected; files of the first ONNX versions do not say it.
+    fn attribute(&self, name: &str, expected: i32) -> Result<Option<&'a AttributeProto>, Refusal> {
+        match self.node.attributes.iter().find(|attribute| attribute.name == name) {
+            Some(found) if found.r#type != expected && found.r#type != 0 => {
+                Err(Refusal::new(format!("has an attribute '{name}' of the wrong type")))
+            }
+            found => Ok(found),
+        }
+    }
+}
+
+/// The dimension that an axis names, negative ones counted from the end.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Refusal> {
+    let end = i64::try_from(rank).unwrap_or(i64::MAX);
+    let from_start = if axis < 0 { axis.checked_add(end) } else { Some(axis) };
+    let found = from_start.and_then(|axis| usize::try_from(axis).ok()).filter(|&axis| axis < rank);
+    found.ok_or_else(|| Refusal::new(format!("has axis {axis}, which a tensor of rank {rank} does not have")))
+}
+
+/// The dimensions that axes name, ascending, each once.
+pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<usize>, Refusal> {
+    let mut found = axes.iter().map(|&one| axis(one, rank)).collect::<Result<Vec<_>, _>>()?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// A size as a stride or offset.
+pub(super) fn signed(size: u64) -> Result<i64, Refusal> {
+    i64::try_from(size).map_err(|_| Refusal::new("has sizes that are out of range"))
+}
+
+/// A shape as messages show it: `1×128×768`.
+pub(in super::super) fn shown(shape: &[u64]) -> String {
+    if shape.is_empty() {
+        return "a scalar".into();
+    }
+    shape.iter().map(u64::to_string).collect::<Vec<_>>().join("×")
+}
