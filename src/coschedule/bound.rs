@@ -126,8 +126,8 @@ pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
 }
 
 /// What jobs take one after the other, in this order, with unlimited SRAM.
-pub(super) fn of_serial(jobs: &[&Outline]) -> Cycles {
-    jobs.iter().map(|job| job.whole).fold(Block::EMPTY, Block::then).makespan()
+pub(super) fn of_serial<'a>(jobs: impl Iterator<Item = &'a Outline>) -> Cycles {
+    jobs.map(|job| job.whole).fold(Block::EMPTY, Block::then).makespan()
 }
 
 /// A lower bound under any tiling, spilling and order: what compute and the DRAM channel must do at least.

@@ -51,7 +51,7 @@ pub(crate) struct ChainTile {
 }
 
 impl ChainTile {
-    fn new(layer: LayerId, op: Op, part: NdBox, cycles: Cycles) -> Self {
+    pub(super) fn new(layer: LayerId, op: Op, part: NdBox, cycles: Cycles) -> Self {
         Self {
             layer,
             part,

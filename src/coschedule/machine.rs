@@ -16,7 +16,7 @@ use crate::units::{Bytes, Cycles};
 /// The state after some steps.
 #[derive(Clone, Debug)]
 pub(super) struct Machine<'a> {
-    chains: &'a [Chain],
+    chains: &'a [&'a Chain],
     requests: &'a [u32],
     latency: Cycles,
     /// When the DRAM channel is free for the next transfer.
@@ -87,7 +87,7 @@ pub(super) struct NoRoom {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(npu: &Npu, chains: &'a [Chain], requests: &'a [u32]) -> Self {
+    pub(super) fn new(npu: &Npu, chains: &'a [&'a Chain], requests: &'a [u32]) -> Self {
         Self {
             chains,
             requests,
@@ -120,7 +120,7 @@ impl<'a> Machine<'a> {
     }
 
     fn step(&self, job: usize, stores: usize) -> Result<Step, NoRoom> {
-        let chain = &self.chains[job];
+        let chain = self.chains[job];
         let at = self.next[job] % chain.tiles.len();
         let request = u32::try_from(self.next[job] / chain.tiles.len()).expect("a count of requests");
         let tile = &chain.tiles[at];
@@ -177,7 +177,7 @@ impl<'a> Machine<'a> {
 
     /// Takes a step that `probe` has just given.
     pub(super) fn take(&mut self, step: Step) {
-        let chain = &self.chains[step.job];
+        let chain = self.chains[step.job];
         let tile = &chain.tiles[step.tile];
         self.space = step.space;
         self.settle(&step.stored);

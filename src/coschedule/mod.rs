@@ -80,9 +80,6 @@ const LIMITS: [Bytes; 7] = [
     Bytes(128 << 10),
 ];
 
-/// How many pairs of tile sizes a policy tries at most, the most promising first.
-const TRIES: usize = 12;
-
 /// The jobs in every size of tile, and their best serial order.
 pub struct Weaver<'a> {
     npu: &'a Npu,
@@ -114,24 +111,20 @@ impl<'a> Weaver<'a> {
         let requests = jobs.iter().map(|job| job.requests).collect();
         let serial = Choice { layouts: Vec::new(), order: Vec::new(), cycles: Cycles::ZERO };
         let mut weaver = Self { npu, jobs: jobs.to_vec(), requests, layouts, serial };
-        weaver.serial = weaver.best(Policy::Serial).map_err(|no_room| weaver.no_fit(no_room))?;
+        weaver.serial = weaver.best(Policy::Serial)?;
         Ok(weaver)
     }
 
-    /// The best that a policy makes of the jobs.
+    /// The best that a policy makes of the jobs; greedy is the serial order where that is shorter, or has room alone.
     pub fn weave(&self, policy: Policy) -> Result<Woven, NoFit> {
-        let found = match policy {
-            Policy::Serial => Ok(self.serial.clone()),
-            Policy::RoundRobin | Policy::Greedy => self.best(policy),
-        };
-        let found = match (found, policy) {
-            (Err((_, _)), Policy::Greedy) => None,
-            (found, _) => Some(found.map_err(|no_room| self.no_fit(no_room))?),
-        };
-        let beats_serial = |found: &Choice| policy != Policy::Greedy || found.cycles <= self.serial.cycles;
-        let (choice, runs) = match &found {
-            Some(found) if beats_serial(found) => (found, policy),
-            Some(_) | None => (&self.serial, Policy::Serial),
+        let serial = || (self.serial.clone(), Policy::Serial);
+        let (choice, runs) = match policy {
+            Policy::Serial => serial(),
+            Policy::RoundRobin => (self.best(policy)?, policy),
+            Policy::Greedy => match self.best(policy) {
+                Ok(choice) if choice.cycles <= self.serial.cycles => (choice, policy),
+                Ok(_) | Err(NoFit { .. }) => serial(),
+            },
         };
         let chains = self.chains(&choice.layouts);
         let race = Race { npu: self.npu, chains: &chains, requests: &self.requests, order: &choice.order };
@@ -148,57 +141,32 @@ impl<'a> Weaver<'a> {
         })
     }
 
-    /// The best choice for a policy, or why the first that was tried has no room.
-    fn best(&self, policy: Policy) -> Result<Choice, (NoRoom, Vec<usize>)> {
-        let mut best: Option<Choice> = None;
-        let mut no_room = None;
-        for (least, layouts, order) in self.candidates(policy).into_iter().take(TRIES) {
-            if best.as_ref().is_some_and(|best| best.cycles <= least) {
-                break;
-            }
-            let chains = self.chains(&layouts);
-            let race = Race { npu: self.npu, chains: &chains, requests: &self.requests, order: &order };
-            match race.cycles(policy) {
-                Ok(cycles) if best.as_ref().is_none_or(|best| cycles < best.cycles) => {
-                    best = Some(Choice { layouts, order, cycles });
+    /// The best choice for a policy, or why none has room.
+    ///
+    /// All jobs take each size of tile in turn; from the best of these on, each job alone tries its other sizes, for as
+    /// long as that helps.
+    fn best(&self, policy: Policy) -> Result<Choice, NoFit> {
+        let mut search = Search { weaver: self, policy, best: None, no_room: None };
+        let sizes = self.layouts.iter().map(Vec::len).max().unwrap_or(0);
+        for size in 0..sizes {
+            search.try_out(self.layouts.iter().map(|layouts| size.min(layouts.len() - 1)).collect());
+        }
+        let mut before = None;
+        while let Some(best) = search.best.clone().filter(|best| before != Some(best.cycles)) {
+            before = Some(best.cycles);
+            for job in 0..self.jobs.len() {
+                for size in 0..self.layouts[job].len() {
+                    let mut layouts = best.layouts.clone();
+                    layouts[job] = size;
+                    search.try_out(layouts);
                 }
-                Ok(_) => {}
-                Err(why) => no_room = no_room.or(Some((why, layouts))),
             }
         }
-        best.ok_or_else(|| no_room.expect("there is a layout of every job"))
+        search.best.ok_or_else(|| self.no_fit(search.no_room.expect("every job has a layout")))
     }
 
-    /// Every layout of every job, in every order that makes a difference, the most promising first: those that take
-    /// the fewest cycles with unlimited SRAM.
-    fn candidates(&self, policy: Policy) -> Vec<(Cycles, Vec<usize>, Vec<usize>)> {
-        let mut all = vec![Vec::new()];
-        for layouts in &self.layouts {
-            all = all.iter().flat_map(|some| (0..layouts.len()).map(|i| [some.as_slice(), &[i]].concat())).collect();
-        }
-        let forward: Vec<usize> = (0..self.jobs.len()).collect();
-        let backward: Vec<usize> = forward.iter().rev().copied().collect();
-        let mut candidates = Vec::new();
-        for layouts in all {
-            let outlines = self.outlines(&layouts);
-            match policy {
-                Policy::Serial => {
-                    for order in [&forward, &backward] {
-                        let in_order: Vec<_> = order.iter().map(|&job| outlines[job]).collect();
-                        candidates.push((bound::of_serial(&in_order), layouts.clone(), order.clone()));
-                    }
-                }
-                Policy::RoundRobin | Policy::Greedy => {
-                    candidates.push((bound::of_tiles(self.npu, &outlines), layouts, forward.clone()));
-                }
-            }
-        }
-        candidates.sort_by_key(|(least, _, _)| *least);
-        candidates
-    }
-
-    fn chains(&self, layouts: &[usize]) -> Vec<Chain> {
-        self.layouts.iter().zip(layouts).map(|(all, &i)| all[i].chain.clone()).collect()
+    fn chains(&self, layouts: &[usize]) -> Vec<&Chain> {
+        self.layouts.iter().zip(layouts).map(|(all, &i)| &all[i].chain).collect()
     }
 
     fn outlines(&self, layouts: &[usize]) -> Vec<&Outline> {
@@ -221,6 +189,42 @@ impl<'a> Weaver<'a> {
             layer: model.layers[tile.layer].name.clone(),
             tile: slots.map(|&slot| chain.slots[slot].bytes).sum(),
             sram: self.npu.sram.bytes,
+        }
+    }
+}
+
+/// The best choice so far, and why the newest one that has no room has none.
+struct Search<'a, 'b> {
+    weaver: &'a Weaver<'b>,
+    policy: Policy,
+    best: Option<Choice>,
+    no_room: Option<(NoRoom, Vec<usize>)>,
+}
+
+impl Search<'_, '_> {
+    /// Tries layouts with either job first, if they could be better than the best so far.
+    fn try_out(&mut self, layouts: Vec<usize>) {
+        let weaver = self.weaver;
+        let chains = weaver.chains(&layouts);
+        let outlines = weaver.outlines(&layouts);
+        let forward: Vec<usize> = (0..layouts.len()).collect();
+        let backward: Vec<usize> = forward.iter().rev().copied().collect();
+        for order in [forward, backward] {
+            let least = match self.policy {
+                Policy::Serial => bound::of_serial(order.iter().map(|&job| outlines[job])),
+                Policy::RoundRobin | Policy::Greedy => bound::of_tiles(weaver.npu, &outlines),
+            };
+            if self.best.as_ref().is_some_and(|best| best.cycles <= least) {
+                continue;
+            }
+            let race = Race { npu: weaver.npu, chains: &chains, requests: &weaver.requests, order: &order };
+            match race.cycles(self.policy) {
+                Ok(cycles) if self.best.as_ref().is_none_or(|best| cycles < best.cycles) => {
+                    self.best = Some(Choice { layouts: layouts.clone(), order, cycles });
+                }
+                Ok(_) => {}
+                Err(why) => self.no_room = Some((why, layouts.clone())),
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ pub struct Tile {
 
 /// Writes a plan down step by step.
 pub(super) struct Recorder<'a> {
-    chains: &'a [Chain],
+    chains: &'a [&'a Chain],
     plan: Plan,
     /// The newest stay of each slot, by job.
     stay_of: Vec<IdVec<SlotId, StayId>>,
@@ -96,8 +96,8 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    pub(super) fn new(chains: &'a [Chain]) -> Self {
-        let none_yet = |chain: &Chain| chain.slots.iter().map(|_| StayId(u32::MAX)).collect();
+    pub(super) fn new(chains: &'a [&'a Chain]) -> Self {
+        let none_yet = |chain: &&Chain| chain.slots.iter().map(|_| StayId(u32::MAX)).collect();
         let stay_of = chains.iter().map(none_yet).collect();
         Self { chains, plan: Plan::default(), stay_of, unstored: VecDeque::new() }
     }
@@ -106,7 +106,7 @@ impl<'a> Recorder<'a> {
     pub(super) fn step(&mut self, step: &Step) {
         self.store(step.stores);
         let (job, request) = (step.job, step.request);
-        let chain = &self.chains[job];
+        let chain = self.chains[job];
         let tile = &chain.tiles[step.tile];
         for (&slot, &address) in tile.loads.iter().chain(&tile.begins).zip(&step.addresses) {
             self.begin(job, request, slot, address);

@@ -35,7 +35,7 @@ impl Policy {
 #[derive(Clone, Copy)]
 pub(super) struct Race<'a> {
     pub(super) npu: &'a Npu,
-    pub(super) chains: &'a [Chain],
+    pub(super) chains: &'a [&'a Chain],
     pub(super) requests: &'a [u32],
     /// The jobs by precedence: serial's order, and who is first where a policy finds no difference.
     pub(super) order: &'a [usize],
@@ -103,5 +103,79 @@ fn first_that_fits(mut steps: impl Iterator<Item = Result<Step, NoRoom>>) -> Res
         None => Ok(None),
         Some(Ok(step)) => Ok(Some(step)),
         Some(Err(why)) => steps.find_map(Result::ok).map(Some).ok_or(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coschedule::chain::{ChainTile, Slot};
+    use crate::ir::{IdVec, LayerId, NdBox, Op, TensorId};
+    use crate::npu::named;
+    use crate::units::Bytes;
+
+    /// A chain of tiles (bytes and cycles of the load, cycles of the tile), each with a weight of its own.
+    fn chain(tiles: &[(u64, u64, u64)]) -> Chain {
+        let mut slots = IdVec::new();
+        let tiles = tiles.iter().map(|&(bytes, load, compute)| {
+            let part = NdBox::whole([bytes]);
+            let slot = slots.push(Slot { tensor: TensorId(0), part, element_bits: 8, bytes: Bytes(bytes), over: None });
+            let mut tile = ChainTile::new(LayerId(0), Op::Measured, NdBox::whole([1]), Cycles(compute));
+            (tile.loads, tile.reads, tile.ends) = (vec![slot], vec![slot], vec![slot]);
+            (tile.load_bytes, tile.load_cycles) = (Bytes(bytes), Cycles(load));
+            tile
+        });
+        let tiles = tiles.collect();
+        Chain { slots, tiles }
+    }
+
+    /// The jobs in the order in which a policy takes their tiles, and the cycles.
+    fn order(policy: Policy, sram: u64, a: &[(u64, u64, u64)], b: &[(u64, u64, u64)]) -> (String, u64) {
+        let mut npu = named("paper-like").unwrap();
+        (npu.sram.bytes, npu.sram.alignment_bytes, npu.dram.latency_cycles) = (Bytes(sram), Bytes(1), 0);
+        let (a, b) = (chain(a), chain(b));
+        let race = Race { npu: &npu, chains: &[&a, &b], requests: &[1, 1], order: &[0, 1] };
+        let mut taken = String::new();
+        let (_, cycles) = race.run(policy, |step| taken.push(['A', 'B'][step.job])).unwrap();
+        (taken, cycles.get())
+    }
+
+    /// A computes (load 10, tile 40), B loads (30, 10). Empty, A leaves compute idle for 10 and B for 30: A. Then the
+    /// DMA engine is at 10, compute at 50: neither leaves any idle, and B loads the more: B, to 40 and 60. A's load
+    /// would end at 50, B's at 70, 10 too late: A, to 50 and 100. B, to 80 and 110.
+    #[test]
+    fn greedy_spends_its_backlog_on_loads() {
+        let (a, b) = ([(1, 10, 40); 2], [(1, 30, 10); 2]);
+        assert_eq!(order(Policy::Greedy, 100, &a, &b), ("ABAB".into(), 110));
+        assert_eq!(order(Policy::Serial, 100, &a, &b), ("AABB".into(), 110));
+    }
+
+    /// A naive greedy would now be serial: after A's first tile no choice leaves anything idle, so only the tie-break
+    /// makes it weave. Serial: A A A to (30, 160), then B B B loads to 180 with compute at 170, 180, 190. Woven: A to
+    /// (10, 60), B to (60, 70), then A's load ends at 70: no idle, and B's at 110: 40 idle; A to (70, 120), B to
+    /// (120, 130), A to (130, 180), B to (180, 190).
+    #[test]
+    fn the_tie_break_is_the_algorithm() {
+        let (a, b) = ([(1, 10, 50); 3], [(1, 50, 10); 3]);
+        assert_eq!(order(Policy::Greedy, 100, &a, &b).0, "ABABAB");
+        assert_eq!(order(Policy::Serial, 100, &a, &b), ("AAABBB".into(), 190));
+        assert_eq!(order(Policy::Greedy, 100, &a, &b).1, 190);
+    }
+
+    /// With room for two loads of 50: after A A (DMA at 20, tiles done at 50 and 90), B's load of 50 must wait for the
+    /// first tile, until 50, and is there at 60.
+    #[test]
+    fn a_load_waits_for_space() {
+        let (a, b) = ([(50, 10, 40); 2], [(50, 10, 5); 1]);
+        assert_eq!(order(Policy::Serial, 100, &a, &b), ("AAB".into(), 95));
+        assert_eq!(order(Policy::Serial, 50, &a, &b).1, 10 + 40 + 10 + 40 + 10 + 5);
+    }
+
+    /// Three tiles against one: (0 + 1) / 3 before (0 + 1) / 1, (1 + 1) / 3, then (2 + 1) / 3 = 1 / 1: the first job.
+    #[test]
+    fn round_robin_is_proportional() {
+        let (a, b) = ([(1, 1, 1); 3], [(1, 1, 1); 1]);
+        assert_eq!(order(Policy::RoundRobin, 100, &a, &b).0, "AAAB");
+        assert_eq!(order(Policy::RoundRobin, 100, &b, &a).0, "BBAB");
     }
 }

@@ -1,0 +1,178 @@
+//! The command line's words.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::coschedule::Policy;
+use crate::npu::Precision;
+
+/// Weaves the layers of two models into one static command stream for an NPU.
+#[derive(Debug, Parser)]
+#[command(name = "layerweaver", version, about, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Weave two models into a schedule file
+    Compile(Compile),
+    /// Say what each layer of a model costs
+    Analyze(Analyze),
+    /// Check a schedule file, and say how long it takes
+    Simulate(Simulate),
+    /// Put every policy side by side, with the bounds
+    Compare(Compare),
+    /// List the built-in NPUs, or print one to edit
+    Npus(Npus),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Compile {
+    #[command(flatten)]
+    pub(super) pair: Pair,
+    /// Write the schedule here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// How the next tile is chosen
+    #[arg(long, default_value = "greedy")]
+    pub(super) policy: PolicyName,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Compare {
+    #[command(flatten)]
+    pub(super) pair: Pair,
+    /// How to print it
+    #[arg(long, default_value = "table")]
+    pub(super) format: TableOrJson,
+}
+
+/// Two models, and what they run on.
+#[derive(Debug, Args)]
+pub(super) struct Pair {
+    /// The first model: an .onnx file, or a layer table as `analyze --format json` writes it
+    #[arg(value_name = "A")]
+    pub(super) a: PathBuf,
+    /// The second model
+    #[arg(value_name = "B")]
+    pub(super) b: PathBuf,
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// Inferences of each model in the stream
+    #[arg(long, value_name = "A,B", value_parser = parse_requests, default_value = "1,1")]
+    pub(super) requests: [u32; 2],
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Analyze {
+    /// The models: .onnx files or layer tables
+    #[arg(value_name = "MODEL", required = true)]
+    pub(super) models: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: Target,
+    /// How to print it
+    #[arg(long, default_value = "table")]
+    pub(super) format: AnalyzeFormat,
+}
+
+/// How models are read, and for which NPU.
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// A built-in NPU (see `layerweaver npus`), or a description's file
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(super) npu: String,
+    /// The size of a symbolic dimension; give it once for each
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = parse_dim)]
+    pub(super) dims: Vec<(String, u64)>,
+    /// The format of float tensors, if not the NPU's; `model` keeps each tensor's own
+    #[arg(long)]
+    pub(super) precision: Option<PrecisionName>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// The schedule file; `-` reads standard input
+    #[arg(value_name = "SCHEDULE")]
+    pub(super) schedule: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Npus {
+    /// Print this NPU's description, as a file that can be edited and given back with `--npu`
+    pub(super) name: Option<String>,
+    /// How to print the list
+    #[arg(long, default_value = "table")]
+    pub(super) format: TableOrJson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PolicyName {
+    Greedy,
+    RoundRobin,
+    Serial,
+}
+
+impl PolicyName {
+    pub(super) const fn policy(self) -> Policy {
+        match self {
+            Self::Greedy => Policy::Greedy,
+            Self::RoundRobin => Policy::RoundRobin,
+            Self::Serial => Policy::Serial,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TableOrJson {
+    Table,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AnalyzeFormat {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PrecisionName {
+    Int8,
+    Bf16,
+    Fp16,
+    Fp32,
+    Model,
+}
+
+impl PrecisionName {
+    /// The width of float tensors; `None` keeps the model's.
+    pub(super) const fn bits(self) -> Option<u64> {
+        match self {
+            Self::Int8 => Some(Precision::Int8.bits()),
+            Self::Bf16 => Some(Precision::Bf16.bits()),
+            Self::Fp16 => Some(Precision::Fp16.bits()),
+            Self::Fp32 => Some(Precision::Fp32.bits()),
+            Self::Model => None,
+        }
+    }
+}
+
+/// The most inferences of a model in one stream.
+const MOST_REQUESTS: u32 = 1 << 16;
+
+fn parse_requests(text: &str) -> Result<[u32; 2], String> {
+    let counts: Option<Vec<u32>> = text.split(',').map(|count| count.trim().parse().ok()).collect();
+    let counts: Option<[u32; 2]> = counts.and_then(|counts| counts.try_into().ok());
+    let in_range = |counts: &[u32; 2]| counts.iter().all(|count| (1..=MOST_REQUESTS).contains(count));
+    counts.filter(in_range).ok_or_else(|| format!("give two whole numbers from 1 to {MOST_REQUESTS}, as in 3,1"))
+}
+
+fn parse_dim(text: &str) -> Result<(String, u64), String> {
+    let parsed =
+        text.split_once('=').and_then(|(name, size)| Some((name.trim().to_owned(), size.trim().parse().ok()?)));
+    let in_range = |(name, size): &(String, u64)| !name.is_empty() && *size > 0;
+    parsed.filter(in_range).ok_or_else(|| "give a name and a size of at least 1, as in batch=1".into())
+}

@@ -1,0 +1,220 @@
+//! The command line: arguments in; results, words for people and an exit code out.
+//!
+//! Results go to standard output or to a file, everything else to standard error. A file is written whole or not at
+//! all.
+
+mod args;
+mod input;
+mod output;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Analyze, AnalyzeFormat, Cli, Command, Compare, Compile, Npus, Pair, Simulate, TableOrJson};
+use self::input::Analysed;
+use crate::coschedule::{Job, Policy, Weaver, Woven};
+use crate::npu::{self, Npu};
+use crate::report;
+use crate::schedule::{self, Schedule};
+use crate::simulate::{self, Violation};
+use crate::stream;
+
+/// Runs the command that this process was called with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Clap's own exit codes: 0 for --help and --version, 2 for wrong usage.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let (stdout, stderr) = (io::stdout().lock(), io::stderr().lock());
+    let mut out = Out { results: Box::new(io::BufWriter::new(stdout)), notes: Box::new(stderr) };
+    let done = run(&cli.command, &mut out).and_then(|()| Ok(out.results.flush()?));
+    let (status, words) = match done {
+        Ok(()) => (Status::Done, String::new()),
+        // Who reads no further has what they want.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => (Status::Done, String::new()),
+        Err(Failure::Output(error)) => (Status::Unusable, format!("error: cannot write the output: {error}\n")),
+        Err(Failure::Input(words)) => (Status::Unusable, format!("error: {words}\n")),
+        Err(Failure::Refused(words)) => (Status::Refused, words),
+    };
+    let _ = out.notes.write_all(words.as_bytes());
+    ExitCode::from(status as u8)
+}
+
+/// What the process says of itself when it ends; 2, wrong usage, is clap's.
+#[derive(Clone, Copy)]
+enum Status {
+    Done = 0,
+    Unusable = 1,
+    Refused = 3,
+}
+
+/// Why a command did not do what it was asked.
+enum Failure {
+    /// An input cannot be used, in a sentence.
+    Input(String),
+    /// An output cannot be written.
+    Output(io::Error),
+    /// A schedule breaks rules, one to a line.
+    Refused(String),
+}
+
+impl Failure {
+    fn input(path: &Path, what: impl Display) -> Self {
+        Self::Input(format!("{}: {what}", path.display()))
+    }
+
+    fn refused(of: &str, violations: &[Violation]) -> Self {
+        let lines = violations.iter().map(|violation| format!("{of}: {violation}\n"));
+        Self::Refused(lines.chain([format!("{of}: refused, {} violations\n", violations.len())]).collect())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Standard output and standard error.
+struct Out {
+    results: Box<dyn Write>,
+    notes: Box<dyn Write>,
+}
+
+impl Out {
+    fn note(&mut self, words: impl Display) -> io::Result<()> {
+        writeln!(self.notes, "{words}")
+    }
+
+    fn warn(&mut self, words: impl Display) -> io::Result<()> {
+        self.note(format_args!("warning: {words}"))
+    }
+}
+
+fn run(command: &Command, out: &mut Out) -> Result<(), Failure> {
+    match command {
+        Command::Compile(args) => compile(args, out),
+        Command::Analyze(args) => analyze(args, out),
+        Command::Simulate(args) => simulate(args, out),
+        Command::Compare(args) => compare(args, out),
+        Command::Npus(args) => npus(args, out),
+    }
+}
+
+fn compile(args: &Compile, out: &mut Out) -> Result<(), Failure> {
+    let npu = input::npu(&args.pair.target.npu)?;
+    let models = read_pair(&args.pair, &npu, out)?;
+    let jobs = jobs(&models, args.pair.requests);
+    let woven = Weaver::new(&npu, &jobs).and_then(|weaver| weaver.weave(args.policy.policy()));
+    let woven = woven.map_err(|no_fit| Failure::Input(no_fit.to_string()))?;
+    let schedule = checked(&npu, &jobs, &woven)?;
+    let mut text = Vec::new();
+    schedule.write_json(&mut text)?;
+    match &args.output {
+        None => out.results.write_all(&text)?,
+        Some(path) => output::write_whole(path, &text)
+            .map_err(|error| Failure::input(path, format_args!("cannot be written: {error}")))?,
+    }
+    note_serial(&woven, out)?;
+    out.note(report::summary_line(&schedule))?;
+    Ok(())
+}
+
+fn compare(args: &Compare, out: &mut Out) -> Result<(), Failure> {
+    let npu = input::npu(&args.pair.target.npu)?;
+    let models = read_pair(&args.pair, &npu, out)?;
+    let jobs = jobs(&models, args.pair.requests);
+    let no_fit = |no_fit: crate::coschedule::NoFit| Failure::Input(no_fit.to_string());
+    let weaver = Weaver::new(&npu, &jobs).map_err(no_fit)?;
+    let mut schedules = Vec::new();
+    for policy in Policy::ALL {
+        let woven = weaver.weave(policy).map_err(no_fit)?;
+        note_serial(&woven, out)?;
+        schedules.push(checked(&npu, &jobs, &woven)?);
+    }
+    match args.format {
+        TableOrJson::Table => report::compare_table(&mut out.results, &schedules)?,
+        TableOrJson::Json => report::json_lines(&mut out.results, schedules.iter().map(|schedule| &schedule.summary))?,
+    }
+    Ok(())
+}
+
+fn analyze(args: &Analyze, out: &mut Out) -> Result<(), Failure> {
+    let npu = input::npu(&args.target.npu)?;
+    let mut models = Vec::new();
+    for path in &args.models {
+        let Analysed { model, analysis } = input::model(path, &npu, &args.target, out)?;
+        models.push(stream::scheduled_model(&Job { model: &model, analysis: &analysis, requests: 1 }));
+    }
+    match args.format {
+        AnalyzeFormat::Table => report::layer_tables(&mut out.results, &npu, &models)?,
+        AnalyzeFormat::Csv => report::layer_csv(&mut out.results, &models)?,
+        AnalyzeFormat::Json => {
+            schedule::write_models(&mut out.results, &models)?;
+            writeln!(out.results)?;
+        }
+    }
+    Ok(())
+}
+
+fn simulate(args: &Simulate, out: &mut Out) -> Result<(), Failure> {
+    let path = &args.schedule;
+    let text = match path.as_os_str() == "-" {
+        true => io::read_to_string(io::stdin()).map(String::into_bytes),
+        false => std::fs::read(path),
+    };
+    let text = text.map_err(|error| Failure::input(path, error))?;
+    let schedule = Schedule::from_json(&text).map_err(|error| Failure::input(path, error))?;
+    let simulation = simulate::simulate(&schedule)
+        .map_err(|violations| Failure::refused(&path.display().to_string(), &violations))?;
+    report::simulation(&mut out.results, &schedule, &simulation)?;
+    Ok(())
+}
+
+fn npus(args: &Npus, out: &mut Out) -> Result<(), Failure> {
+    let library = || npu::NAMES.iter().filter_map(|name| npu::named(name));
+    match (&args.name, args.format) {
+        (Some(name), _) => {
+            let npu = npu::named(name).ok_or_else(|| Failure::Input(input::unknown_npu(name)))?;
+            serde_json::to_writer_pretty(&mut out.results, &npu).map_err(io::Error::from)?;
+            writeln!(out.results)?;
+        }
+        (None, TableOrJson::Table) => report::npu_table(&mut out.results, library())?,
+        (None, TableOrJson::Json) => report::json_lines(&mut out.results, &library().collect::<Vec<_>>())?,
+    }
+    Ok(())
+}
+
+fn read_pair(pair: &Pair, npu: &Npu, out: &mut Out) -> Result<[Analysed; 2], Failure> {
+    Ok([input::model(&pair.a, npu, &pair.target, out)?, input::model(&pair.b, npu, &pair.target, out)?])
+}
+
+fn jobs(models: &[Analysed; 2], requests: [u32; 2]) -> [Job<'_>; 2] {
+    std::array::from_fn(|i| Job { model: &models[i].model, analysis: &models[i].analysis, requests: requests[i] })
+}
+
+/// The schedule of what was woven, which `simulate` has accepted.
+fn checked(npu: &Npu, jobs: &[Job], woven: &Woven) -> Result<Schedule, Failure> {
+    let schedule = stream::lower(npu, jobs, woven);
+    match simulate::simulate(&schedule) {
+        Ok(_) => Ok(schedule),
+        Err(violations) => Err(Failure::refused("the new schedule", &violations)),
+    }
+}
+
+fn note_serial(woven: &Woven, out: &mut Out) -> io::Result<()> {
+    match woven.is_serial {
+        true => {
+            out.note(format_args!("note: {}: the serial order is shorter, and is what it gives", woven.policy.name()))
+        }
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line, whole: arguments in, exit code and both streams out.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::testdata;
+
+fn layerweaver(arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_layerweaver"));
+    command.args(arguments).current_dir(folder).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+/// The tiny pair in a folder of its own.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["tiny_cnn.onnx", "tiny_mlp.onnx"] {
+        fs::copy(testdata(name), folder.path().join(name)).expect("copied");
+    }
+    folder
+}
+
+const PAIR: [&str; 4] = ["tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "paper-like"];
+
+#[test]
+fn compile_writes_a_schedule_that_simulate_accepts() {
+    let folder = folder();
+    let compiled = layerweaver(&[&["compile"], &PAIR[..], &["-o", "s.json"]].concat(), folder.path());
+    assert_eq!((compiled.status.code(), text(&compiled.stdout)), (Some(0), String::new()));
+    let simulated = layerweaver(&["simulate", "s.json"], folder.path());
+    assert_eq!(simulated.status.code(), Some(0), "{}", text(&simulated.stderr));
+    assert!(text(&simulated.stdout).starts_with("valid: "));
+    let streamed = layerweaver(&[&["compile"], &PAIR[..]].concat(), folder.path());
+    assert_eq!(streamed.stdout, fs::read(folder.path().join("s.json")).expect("written"), "the same bytes");
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(left.len(), 3, "no part file is left");
+}
+
+#[test]
+fn a_changed_schedule_is_refused() {
+    let folder = folder();
+    layerweaver(&[&["compile"], &PAIR[..], &["-o", "s.json"]].concat(), folder.path());
+    let path = folder.path().join("s.json");
+    let mut schedule: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("written")).expect("JSON");
+    schedule["summary"]["cycles"] = 1.into();
+    fs::write(&path, schedule.to_string()).expect("written");
+    let refused = layerweaver(&["simulate", "s.json"], folder.path());
+    assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(3), String::new()));
+    assert!(text(&refused.stderr).contains("summary"), "{}", text(&refused.stderr));
+}
+
+/// Bad input: exit 1, one sentence that names the file, and no output file.
+#[test]
+fn bad_input_is_said_in_one_sentence() {
+    let folder = folder();
+    let resnet = fs::read(testdata("resnet50.onnx")).expect("there");
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("written");
+    write("truncated.onnx", &resnet[..resnet.len() / 2]);
+    write("empty.onnx", b"");
+    write("text.onnx", b"this is a text, and no model\n");
+    write("table.json", b"[1, 2]");
+    fs::copy(testdata("bert_base_dynamic.onnx"), folder.path().join("dynamic.onnx")).expect("copied");
+    let npu = layerweaver(&["npus", "paper-like"], folder.path());
+    write("zero.json", text(&npu.stdout).replace("\"lanes\": 512", "\"lanes\": 0").as_bytes());
+    write("unknown.json", text(&npu.stdout).replace("\"lanes\"", "\"lines\"").as_bytes());
+    let cases = [
+        ("truncated.onnx", "paper-like", "truncated.onnx"),
+        ("empty.onnx", "paper-like", "empty.onnx"),
+        ("text.onnx", "paper-like", "text.onnx"),
+        ("table.json", "paper-like", "table.json"),
+        ("absent.onnx", "paper-like", "absent.onnx"),
+        ("dynamic.onnx", "paper-like", "--dim batch="),
+        ("tiny_mlp.onnx", "zero.json", "zero.json: vector.lanes: is 0"),
+        ("tiny_mlp.onnx", "unknown.json", "unknown.json: vector.lines"),
+        ("tiny_mlp.onnx", "tpu-v33", "did you mean 'tpu-v3'?"),
+    ];
+    let mut said = String::new();
+    for (model, npu, expected) in cases {
+        let done = layerweaver(&["compile", "tiny_cnn.onnx", model, "--npu", npu, "-o", "out.json"], folder.path());
+        let words = text(&done.stderr);
+        assert_eq!((done.status.code(), text(&done.stdout)), (Some(1), String::new()), "{model} {npu}: {words}");
+        assert!(words.contains(expected), "{words}");
+        assert_eq!(words.lines().count(), 1, "one sentence: {words}");
+        assert!(!folder.path().join("out.json").exists());
+        said += &words;
+    }
+    common::assert_snapshot("cli", "bad_input", &said);
+}
+
+#[test]
+fn wrong_usage_is_exit_2() {
+    let folder = folder();
+    for arguments in [
+        &["compile", "tiny_cnn.onnx"][..],
+        &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--requests", "0,1"],
+        &["analyze", "tiny_cnn.onnx", "--npu", "tpu-v3", "--dim", "batch"],
+        &["weave"],
+    ] {
+        assert_eq!(layerweaver(arguments, folder.path()).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// A layer table that nobody changed gives the schedule of the ONNX file; one with other cycles is scheduled by those.
+#[test]
+fn layer_tables_take_the_place_of_models() {
+    let folder = folder();
+    let table = layerweaver(&["analyze", "tiny_cnn.onnx", "--npu", "paper-like", "--format", "json"], folder.path());
+    fs::write(folder.path().join("cnn.json"), &table.stdout).expect("written");
+    let from_onnx = layerweaver(&[&["compile"], &PAIR[..]].concat(), folder.path());
+    let from_table = ["compile", "cnn.json", "tiny_mlp.onnx", "--npu", "paper-like"];
+    assert_eq!(layerweaver(&from_table, folder.path()).stdout, from_onnx.stdout);
+
+    let mut changed: serde_json::Value = serde_json::from_slice(&table.stdout).expect("JSON");
+    changed[0]["layers"][0]["compute_cycles"] = 123_457.into();
+    fs::write(folder.path().join("cnn.json"), changed.to_string()).expect("written");
+    let done = layerweaver(&from_table, folder.path());
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let schedule: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+    let commands = schedule["commands"].as_array().expect("a list").iter();
+    let measured = commands.filter(|command| command["op"] == "measured").map(|command| &command["cycles"]);
+    assert_eq!(measured.map(|cycles| cycles.as_u64().expect("cycles")).sum::<u64>(), 123_457);
+}

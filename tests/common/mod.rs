@@ -1,0 +1,75 @@
+//! What the tests share: the networks of testdata/, woven and lowered.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use layerweaver::analysis::{Analysis, analyze};
+use layerweaver::coschedule::{Job, Policy, Weaver};
+use layerweaver::frontend;
+use layerweaver::ir::Model;
+use layerweaver::npu::{self, Npu};
+use layerweaver::schedule::Schedule;
+use layerweaver::stream;
+
+/// The four CNNs of the paper's pairs.
+pub const CNNS: [&str; 4] = ["inception_v3", "mobilenet_v2", "resnet50", "resnext50_32x4d"];
+/// The memory-bound models of the paper's pairs.
+pub const OTHERS: [&str; 3] = ["bert_base", "bert_large", "ncf"];
+/// The built-in NPUs that the pairs are woven for.
+pub const NPUS: [&str; 2] = ["paper-like", "tpu-v3"];
+
+/// All pairs.
+pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CNNS.into_iter().flat_map(|cnn| OTHERS.into_iter().map(move |other| (cnn, other)))
+}
+
+/// A file of testdata/.
+pub fn testdata(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(file)
+}
+
+/// A built-in NPU.
+pub fn npu(name: &str) -> Npu {
+    npu::named(name).unwrap_or_else(|| panic!("{name} is built in"))
+}
+
+/// A network of testdata/, read and analysed.
+pub struct Network {
+    pub model: Model,
+    pub analysis: Analysis,
+}
+
+impl Network {
+    pub fn read(name: &str, npu: &Npu) -> Self {
+        let options = frontend::Options { dims: BTreeMap::new(), float_bits: Some(npu.precision.bits()) };
+        let import =
+            frontend::read(&testdata(&format!("{name}.onnx")), &options).unwrap_or_else(|error| panic!("{error}"));
+        let analysis = analyze(&import.model, npu).unwrap_or_else(|error| panic!("{error}"));
+        Self { model: import.model, analysis }
+    }
+
+    pub fn job(&self, requests: u32) -> Job<'_> {
+        Job { model: &self.model, analysis: &self.analysis, requests }
+    }
+}
+
+/// The schedules of two networks, one for each policy.
+pub fn schedules(npu: &Npu, a: &Network, b: &Network, requests: [u32; 2]) -> Vec<Schedule> {
+    let jobs = [a.job(requests[0]), b.job(requests[1])];
+    let weaver = Weaver::new(npu, &jobs).unwrap_or_else(|error| panic!("{error}"));
+    let lower = |policy| {
+        let woven = weaver.weave(policy).unwrap_or_else(|error| panic!("{error}"));
+        stream::lower(npu, &jobs, &woven)
+    };
+    Policy::ALL.into_iter().map(lower).collect()
+}
+
+/// Compares with the snapshot of this name in a folder of snapshots/.
+pub fn assert_snapshot(folder: &str, name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(folder));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}

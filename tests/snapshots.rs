@@ -1,0 +1,54 @@
+//! Snapshots of what is right: each was read, and the tiny pair's stream worked through by hand, before it was accepted.
+
+mod common;
+
+use common::{NPUS, Network, assert_snapshot, npu, pairs, schedules};
+use layerweaver::report;
+use layerweaver::simulate;
+use layerweaver::stream::scheduled_model;
+
+/// The layer table of each network on paper-like.
+#[test]
+fn layers_of_each_network() {
+    let npu = npu("paper-like");
+    for name in common::CNNS.into_iter().chain(common::OTHERS).chain(["resnet152", "tiny_cnn", "tiny_mlp"]) {
+        let network = Network::read(name, &npu);
+        let mut table = Vec::new();
+        report::layer_tables(&mut table, &npu, &[scheduled_model(&network.job(1))]).expect("memory takes all");
+        assert_snapshot("analysis", name, &String::from_utf8(table).expect("text"));
+    }
+}
+
+/// Every pair under every policy: what it comes to, and what must hold of it.
+#[test]
+fn summary_of_each_pair() {
+    for (a, b) in pairs() {
+        let mut text = String::new();
+        for name in NPUS {
+            let npu = npu(name);
+            let schedules = schedules(&npu, &Network::read(a, &npu), &Network::read(b, &npu), [1, 1]);
+            let mut table = Vec::new();
+            report::compare_table(&mut table, &schedules).expect("memory takes all");
+            text += &format!("{name}\n{}", String::from_utf8(table).expect("text"));
+            for schedule in &schedules {
+                let summary = &schedule.summary;
+                let simulated = simulate::simulate(schedule).unwrap_or_else(|faults| panic!("{a} {b}: {faults:?}"));
+                assert_eq!(simulated.cycles, summary.cycles);
+                assert!(summary.floor_cycles <= summary.bound_cycles && summary.bound_cycles <= summary.cycles);
+                assert!(summary.policy == "round-robin" || summary.cycles <= summary.serial_cycles);
+            }
+        }
+        assert_snapshot("summary", &format!("{a}+{b}"), &text);
+    }
+}
+
+/// A whole stream, command by command.
+#[test]
+fn stream_of_the_tiny_pair() {
+    let npu = npu("paper-like");
+    let (a, b) = (Network::read("tiny_cnn", &npu), Network::read("tiny_mlp", &npu));
+    for schedule in schedules(&npu, &a, &b, [1, 1]) {
+        let name = format!("tiny_cnn+tiny_mlp.{}", schedule.summary.policy);
+        assert_snapshot("stream", &name, &report::stream_text(&schedule));
+    }
+}
