@@ -6,7 +6,7 @@ use crate::ir::Access;
 
 /// Constants with more elements are not followed: no shape has so many dimensions, no index list of a view so many
 /// entries.
-pub(super) const MOST_INTS: usize = 1 << 16;
+pub(super) const MOST_INTS: usize = 1 << 14;
 
 /// What is known of a tensor in the file; `None` if its shape or type makes no sense.
 pub(super) fn fact_of(tensor: &TensorProto) -> Option<Fact> {

@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 
 use super::error::{Kind, NodeName};
 use super::fact::Fact;
+use super::flat;
 use super::fuse::{Group, Groups};
 use super::graph::{NodeId, Source, ValueId, Wrong};
 use super::infer::TypedGraph;
 use super::ops::{self, Form, Nest, Pointwise, Read, View};
 use super::uses::Uses;
 use super::view::{self, compose};
-use crate::ir::{self, Access, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
+use crate::ir::{self, Access, Affine, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
 
 /// All tensors and layers of a model.
 pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>);
@@ -33,6 +34,7 @@ pub(super) fn emit(
         tensors: IdVec::new(),
         layers: IdVec::new(),
         places: typed.graph.values.iter().map(|_| None).collect(),
+        flats: typed.graph.values.iter().map(|_| None).collect(),
         parts: typed.graph.values.iter().map(|_| None).collect(),
     };
     emitter.all(groups).map_err(|wrong| vec![wrong])?;
@@ -49,6 +51,15 @@ struct Place {
     through: Vec<NodeId>,
 }
 
+/// Where the elements of a value are, whose index map would not be affine.
+#[derive(Clone)]
+struct Flat {
+    tensor: TensorId,
+    /// The row-major position in the tensor as a function of the index in the value.
+    address: Affine,
+    through: Vec<NodeId>,
+}
+
 struct Emitter<'a> {
     typed: &'a TypedGraph,
     uses: &'a Uses,
@@ -56,6 +67,8 @@ struct Emitter<'a> {
     tensors: IdVec<TensorId, Tensor>,
     layers: IdVec<LayerId, Layer>,
     places: IdVec<ValueId, Option<Place>>,
+    /// Values without a place, whose elements lie in a tensor where no index map says.
+    flats: IdVec<ValueId, Option<Flat>>,
     /// The concatenation, and which input of it, whose part a value is written into.
     parts: IdVec<ValueId, Option<(NodeId, usize)>>,
 }
@@ -80,7 +93,7 @@ impl Emitter<'_> {
                         self.group(node, nest, Some(group))?;
                     }
                 }
-                Form::Views(views) if !groups.joined[node] => self.views(node, views)?,
+                Form::Views(views) if groups.joined[node].is_none() => self.views(node, views)?,
                 Form::Views(_) => {}
                 Form::Concat { axis } => self.concat(node, *axis)?,
             }
@@ -245,33 +258,76 @@ impl Emitter<'_> {
 
     /// Outputs that are an input seen through a map.
     fn views(&mut self, node: NodeId, views: &[View]) -> Result<(), Wrong> {
-        let Some((input, fact)) = self.typed.input(node, 0) else { return Ok(()) };
+        let Some((input, _)) = self.typed.input(node, 0) else { return Ok(()) };
         for (view, &output) in views.iter().zip(&self.typed.graph.nodes[node].outputs) {
             let Some(output) = output.filter(|&output| self.uses.is_used(output)) else { continue };
-            if self.typed.facts[output].is_constant() {
-                continue;
-            }
-            let below = self.place(input)?;
-            match view.read.as_ref().map(|read| compose(&below.map, read)) {
-                Some(Ok(map)) => {
+            if self.flats[input].is_none() {
+                let below = self.place(input)?;
+                if let Some(Ok(map)) = view.read.as_ref().map(|read| compose(&below.map, read)) {
                     let through = [&below.through[..], &[node]].concat();
                     self.places[output] = Some(Place { tensor: below.tensor, map, through });
+                    continue;
                 }
-                // The loop runs over the elements as they were, and scatters them.
-                Some(Err(_)) | None => match &view.write {
-                    Some(write) => {
-                        let same = view::identity(fact.rank());
-                        self.moved(node, input, &fact.shape, Some(&same), output, write)?;
+            }
+            match self.flat_view(node, input, view, output) {
+                Some(flat) => {
+                    let (value, tensor) = (&self.typed.facts[output].shape, &self.tensors[flat.tensor].shape);
+                    match flat::unflatten(&flat.address, value, tensor) {
+                        Some(map) => {
+                            self.places[output] = Some(Place { tensor: flat.tensor, map, through: flat.through });
+                        }
+                        None => self.flats[output] = Some(flat),
                     }
-                    None => {
-                        let shape = self.typed.facts[output].shape.clone();
-                        let same = view::identity(shape.len());
-                        self.moved(node, input, &shape, None, output, &same)?;
-                    }
-                },
+                }
+                None => self.materialise(node, view, output)?,
             }
         }
         Ok(())
+    }
+
+    /// The flat address of what a node makes of a value that has a flat address, or a place.
+    fn flat_view(&self, node: NodeId, input: ValueId, view: &View, output: ValueId) -> Option<Flat> {
+        let below = match (&self.flats[input], &self.places[input]) {
+            (Some(flat), _) => flat.clone(),
+            (None, Some(Place { tensor, map, through })) => {
+                let address = flat::flatten(map, &self.tensors[*tensor].shape).ok()?;
+                Flat { tensor: *tensor, address, through: through.clone() }
+            }
+            (None, None) => return None,
+        };
+        let address = match &view.read {
+            Some(read) => compose(&Access(vec![below.address]), read).ok()?.0.pop()?,
+            None => {
+                let (from, to) = (&self.typed.facts[input].shape, &self.typed.facts[output].shape);
+                flat::reshape(&below.address, from, to)?
+            }
+        };
+        Some(Flat { tensor: below.tensor, address, through: [below.through, vec![node]].concat() })
+    }
+
+    /// A layer that moves the elements of a view to a tensor of its own.
+    fn materialise(&mut self, node: NodeId, view: &View, output: ValueId) -> Result<(), Wrong> {
+        let Some((input, fact)) = self.typed.input(node, 0) else { return Ok(()) };
+        match (&view.write, self.flats[input].clone()) {
+            // The loop runs over the elements as they were, and scatters them.
+            (Some(write), None) => {
+                let same = view::identity(fact.rank());
+                self.moved(node, input, &fact.shape, Some(&same), output, write)
+            }
+            (None, None) => {
+                let shape = self.typed.facts[output].shape.clone();
+                let same = view::identity(shape.len());
+                self.moved(node, input, &shape, view.read.as_ref(), output, &same)
+            }
+            // Not even where the elements were is affine.
+            (Some(_) | None, Some(Flat { tensor, address: _, through })) => {
+                let mut nest = Nest::vector(ops::MOVE);
+                let all = nest.axes(&self.typed.facts[output].shape, |_| false);
+                let nodes = through.into_iter().chain([node]).collect();
+                let draft = Draft { nodes, nest, reads: vec![Operand { tensor, access: None }] };
+                self.push(node, draft, output, &all)
+            }
+        }
     }
 
     /// An output of the graph is a tensor that has its elements and no others.
@@ -351,6 +407,16 @@ impl Emitter<'_> {
     fn place(&mut self, value: ValueId) -> Result<Place, Wrong> {
         if let Some(place) = &self.places[value] {
             return Ok(place.clone());
+        }
+        if self.flats[value].take().is_some()
+            && let Source::Node(node) = self.typed.graph.values[value].source
+            && let Form::Views(views) = &self.typed.forms[node]
+        {
+            let index = self.typed.graph.nodes[node].outputs.iter().position(|&output| output == Some(value));
+            if let Some(view) = index.and_then(|index| views.get(index)) {
+                self.materialise(node, view, value)?;
+                return self.place(value);
+            }
         }
         let fact = &self.typed.facts[value];
         let kind = match self.typed.graph.values[value].source {

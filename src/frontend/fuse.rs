@@ -39,18 +39,18 @@ pub(super) struct Member {
 pub(super) fn groups(typed: &TypedGraph, uses: &Uses) -> Groups {
     let mut groups = Groups {
         anchored: typed.graph.nodes.iter().map(|_| None).collect(),
-        joined: typed.graph.nodes.iter().map(|_| false).collect(),
+        joined: typed.graph.nodes.iter().map(|_| None).collect(),
     };
     for anchor in typed.graph.nodes.ids().filter(|&node| uses.live[node]) {
         let is_anchor = match &typed.forms[anchor] {
-            Form::Nest(_) | Form::Pointwise(_) => !groups.joined[anchor],
+            Form::Nest(_) | Form::Pointwise(_) => groups.joined[anchor].is_none(),
             Form::Constant | Form::Views(_) | Form::Concat { axis: _ } => false,
         };
         let output = typed.graph.nodes[anchor].outputs.first().copied().flatten();
         if let (true, Some(output)) = (is_anchor, output) {
-            let group = Growth::new(typed, uses, anchor, output).grow();
+            let group = Growth::new(typed, uses, &groups.joined, anchor, output).grow();
             for member in &group.members {
-                groups.joined[member.node] = true;
+                groups.joined[member.node] = Some(anchor);
             }
             groups.anchored[anchor] = Some(group);
         }
@@ -62,8 +62,8 @@ pub(super) fn groups(typed: &TypedGraph, uses: &Uses) -> Groups {
 pub(super) struct Groups {
     /// By anchor.
     pub(super) anchored: IdVec<NodeId, Option<Group>>,
-    /// Whether a node joined another's group.
-    pub(super) joined: IdVec<NodeId, bool>,
+    /// The anchor that a node joined.
+    pub(super) joined: IdVec<NodeId, Option<NodeId>>,
 }
 
 /// A value of a growing group.
@@ -77,14 +77,21 @@ struct Held {
 struct Growth<'a> {
     typed: &'a TypedGraph,
     uses: &'a Uses,
+    joined: &'a IdVec<NodeId, Option<NodeId>>,
     anchor: NodeId,
     held: Vec<Held>,
 }
 
 impl<'a> Growth<'a> {
-    fn new(typed: &'a TypedGraph, uses: &'a Uses, anchor: NodeId, output: ValueId) -> Self {
+    fn new(
+        typed: &'a TypedGraph,
+        uses: &'a Uses,
+        joined: &'a IdVec<NodeId, Option<NodeId>>,
+        anchor: NodeId,
+        output: ValueId,
+    ) -> Self {
         let position = identity(typed.facts[output].rank());
-        Self { typed, uses, anchor, held: vec![Held { value: output, node: None, position }] }
+        Self { typed, uses, joined, anchor, held: vec![Held { value: output, node: None, position }] }
     }
 
     fn grow(mut self) -> Group {
@@ -104,7 +111,11 @@ impl<'a> Growth<'a> {
 
     /// The value of a node that may join.
     fn joins(&self, node: NodeId) -> Option<Held> {
-        let [Some(output)] = self.typed.graph.nodes[node].outputs[..] else { return None };
+        let [Some(output), others @ ..] = &self.typed.graph.nodes[node].outputs[..] else { return None };
+        if others.iter().any(Option::is_some) {
+            return None;
+        }
+        let output = *output;
         let position = match &self.typed.forms[node] {
             Form::Pointwise(pointwise) => self.shared_position(node, output, pointwise)?,
             Form::Views(views) => {
@@ -128,11 +139,17 @@ impl<'a> Growth<'a> {
                     return None;
                 }
                 shared = Some(&held.position);
-            } else if !fact.is_constant() && maker(self.typed, value).is_some_and(|maker| maker >= self.anchor) {
+            } else if !fact.is_constant() && !self.is_there_before(value) {
                 return None;
             }
         }
         shared.cloned()
+    }
+
+    /// Whether a value is made before the anchor runs: by a node before it, or by the layer of one.
+    fn is_there_before(&self, value: ValueId) -> bool {
+        let Some(maker) = maker(self.typed, value) else { return true };
+        self.joined[maker].unwrap_or(maker) < self.anchor
     }
 
     fn find(&self, value: ValueId) -> Option<&Held> {

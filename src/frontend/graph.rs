@@ -2,7 +2,7 @@
 //!
 //! After this file a name is only something to show. Identity nodes are gone too: the value on either side is one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::constant::fact_of;
 use super::error::{Kind, NodeName};
@@ -50,7 +50,7 @@ pub(super) struct Node {
     pub(super) domain: String,
     /// `None` where an optional input is left out.
     pub(super) inputs: Vec<Option<ValueId>>,
-    /// `None` where nobody asks for an output.
+    /// `None` where no node or output of the graph reads one.
     pub(super) outputs: Vec<Option<ValueId>>,
     pub(super) attributes: Vec<AttributeProto>,
 }
@@ -187,8 +187,10 @@ fn places(graph: &GraphProto) -> (HashMap<&str, Place>, Vec<Wrong>) {
 
 /// Gives ids to what is left, in order.
 fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTreeMap<String, i64>) -> Graph {
-    let mut builder = Builder { graph, places: &links.places, values: IdVec::new(), ids: HashMap::new() };
-    let is_output: BTreeSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let is_output: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
+    let mut is_read = is_output.clone();
+    is_read.extend(order.iter().flat_map(|&position| &graph.node[position].input).map(String::as_str));
+    let mut builder = Builder { graph, places: &links.places, is_read, values: IdVec::new(), ids: HashMap::new() };
     let mut nodes = IdVec::new();
     for &position in order {
         let node = &graph.node[position];
@@ -222,6 +224,7 @@ fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTre
 struct Builder<'a> {
     graph: &'a GraphProto,
     places: &'a HashMap<&'a str, Place>,
+    is_read: HashSet<&'a str>,
     values: IdVec<ValueId, Value>,
     ids: HashMap<&'a str, ValueId>,
 }
@@ -246,7 +249,7 @@ impl<'a> Builder<'a> {
     }
 
     fn output(&mut self, name: &'a str, node: NodeId) -> Option<ValueId> {
-        (!name.is_empty()).then(|| self.make(name, Source::Node(node)))
+        (!name.is_empty() && self.is_read.contains(name)).then(|| self.make(name, Source::Node(node)))
     }
 
     fn make(&mut self, name: &'a str, source: Source) -> ValueId {

@@ -193,10 +193,13 @@ impl Inference<'_> {
         }
     }
 
-    /// What the file says of a node's outputs, where it says all.
+    /// What the file says of the outputs of a node, where it says all and the node has no graphs in it, whose work
+    /// nobody knows.
     fn declared_outputs(&self, graph: &Graph, node: &Node) -> Option<Vec<Fact>> {
-        let outputs = node.outputs.iter().flatten();
-        outputs.map(|&value| self.declared(&graph.values[value])).collect()
+        if node.attributes.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
+            return None;
+        }
+        node.outputs.iter().map(|&value| self.declared(&graph.values[value?])).collect()
     }
 
     fn declared(&self, value: &Value) -> Option<Fact> {

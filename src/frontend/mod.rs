@@ -11,6 +11,7 @@ mod emit;
 mod error;
 mod fact;
 mod fingerprint;
+mod flat;
 mod fuse;
 mod graph;
 mod infer;
@@ -47,7 +48,7 @@ pub struct Options {
 pub struct Import {
     /// The model; it passes [`Model::check`].
     pub model: Model,
-    /// In the order of the nodes.
+    /// Of each node in order; then where the file declares another shape than ours.
     pub warnings: Vec<Warning>,
 }
 

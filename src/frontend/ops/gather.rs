@@ -3,6 +3,7 @@
 use super::context::{Context, Refusal, axis, signed};
 use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, View, lanes, movement};
+use crate::frontend::constant;
 use crate::frontend::fact::{Fact, elements};
 use crate::frontend::view;
 use crate::ir::{Access, Affine, DimId};
@@ -92,7 +93,8 @@ fn picked(data: &Fact, indices: &Fact, at: usize) -> Option<Vec<i64>> {
     let size = usize::try_from(data.shape[at]).ok()?;
     let inner = usize::try_from(elements(&data.shape[at + 1..])?).ok()?;
     let outer = usize::try_from(elements(&data.shape[..at])?).ok()?;
-    if outer.checked_mul(indices.len())?.checked_mul(inner)? > crate::frontend::constant::MOST_INTS {
+    let count = outer.checked_mul(indices.len())?.checked_mul(inner)?;
+    if !(1..=constant::MOST_INTS).contains(&count) {
         return None;
     }
     let mut picked = Vec::new();

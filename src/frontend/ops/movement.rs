@@ -217,6 +217,9 @@ fn picked(start: i64, end: i64, step: i64, size: i64) -> Result<(i64, u64), Refu
     if step == 0 {
         return Err(Refusal::new("has a step of 0"));
     }
+    if size == 0 {
+        return Ok((0, 0));
+    }
     let from_start = |index: i64| if index < 0 { index.saturating_add(size) } else { index };
     let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
     let first = from_start(start).clamp(low.max(0), high.max(0));
@@ -232,7 +235,7 @@ fn joined(cx: &Context<'_>, at: usize) -> Option<Vec<i64>> {
     let rows = usize::try_from(elements(&facts.first()?.shape[..at])?).ok()?;
     let parts = facts.iter().map(|fact| fact.as_ints()).collect::<Option<Vec<_>>>()?;
     let total: usize = parts.iter().map(|part| part.len()).sum();
-    if total > constant::MOST_INTS || rows == 0 {
+    if !(1..=constant::MOST_INTS).contains(&total) {
         return None;
     }
     let mut ints = Vec::with_capacity(total);
