@@ -12,3 +12,5 @@ pub mod ir;
 pub mod npu;
 
 pub mod schedule;
+
+pub mod simulate;
