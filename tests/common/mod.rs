@@ -13,35 +13,35 @@ use layerweaver::schedule::Schedule;
 use layerweaver::stream;
 
 /// The four CNNs of the paper's pairs.
-pub const CNNS: [&str; 4] = ["inception_v3", "mobilenet_v2", "resnet50", "resnext50_32x4d"];
+pub(crate) const CNNS: [&str; 4] = ["inception_v3", "mobilenet_v2", "resnet50", "resnext50_32x4d"];
 /// The memory-bound models of the paper's pairs.
-pub const OTHERS: [&str; 3] = ["bert_base", "bert_large", "ncf"];
+pub(crate) const OTHERS: [&str; 3] = ["bert_base", "bert_large", "ncf"];
 /// The built-in NPUs that the pairs are woven for.
-pub const NPUS: [&str; 2] = ["paper-like", "tpu-v3"];
+pub(crate) const NPUS: [&str; 2] = ["paper-like", "tpu-v3"];
 
 /// All pairs.
-pub fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(crate) fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
     CNNS.into_iter().flat_map(|cnn| OTHERS.into_iter().map(move |other| (cnn, other)))
 }
 
 /// A file of testdata/.
-pub fn testdata(file: &str) -> PathBuf {
+pub(crate) fn testdata(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(file)
 }
 
 /// A built-in NPU.
-pub fn npu(name: &str) -> Npu {
+pub(crate) fn npu(name: &str) -> Npu {
     npu::named(name).unwrap_or_else(|| panic!("{name} is built in"))
 }
 
 /// A network of testdata/, read and analysed.
-pub struct Network {
-    pub model: Model,
-    pub analysis: Analysis,
+pub(crate) struct Network {
+    pub(crate) model: Model,
+    pub(crate) analysis: Analysis,
 }
 
 impl Network {
-    pub fn read(name: &str, npu: &Npu) -> Self {
+    pub(crate) fn read(name: &str, npu: &Npu) -> Self {
         let options = frontend::Options { dims: BTreeMap::new(), float_bits: Some(npu.precision.bits()) };
         let import =
             frontend::read(&testdata(&format!("{name}.onnx")), &options).unwrap_or_else(|error| panic!("{error}"));
@@ -49,13 +49,13 @@ impl Network {
         Self { model: import.model, analysis }
     }
 
-    pub fn job(&self, requests: u32) -> Job<'_> {
+    pub(crate) fn job(&self, requests: u32) -> Job<'_> {
         Job { model: &self.model, analysis: &self.analysis, requests }
     }
 }
 
 /// The schedules of two networks, one for each policy.
-pub fn schedules(npu: &Npu, a: &Network, b: &Network, requests: [u32; 2]) -> Vec<Schedule> {
+pub(crate) fn schedules(npu: &Npu, a: &Network, b: &Network, requests: [u32; 2]) -> Vec<Schedule> {
     let jobs = [a.job(requests[0]), b.job(requests[1])];
     let weaver = Weaver::new(npu, &jobs).unwrap_or_else(|error| panic!("{error}"));
     let lower = |policy| {
@@ -66,7 +66,7 @@ pub fn schedules(npu: &Npu, a: &Network, b: &Network, requests: [u32; 2]) -> Vec
 }
 
 /// Compares with the snapshot of this name in a folder of snapshots/.
-pub fn assert_snapshot(folder: &str, name: &str, text: &str) {
+pub(crate) fn assert_snapshot(folder: &str, name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(folder));
     settings.set_prepend_module_to_snapshot(false);
