@@ -157,7 +157,9 @@ fn a_residual_block_is_two_layers() {
     let mut graph = Graph::new().input("x", &[1, 8, 16, 16]);
     for (i, input) in [(1, "x"), (2, "r1")] {
         graph = graph.weight(&format!("w{i}"), &[8, 8, 3, 3]);
-        graph = graph.node("Conv", &[input, &format!("w{i}")], &[&format!("c{i}")], vec![ints("pads", &[1, 1, 1, 1])]);
+        graph = graph.weight(&format!("offset{i}"), &[8]);
+        let inputs = [input, &format!("w{i}"), &format!("offset{i}")];
+        graph = graph.node("Conv", &inputs, &[&format!("c{i}")], vec![ints("pads", &[1, 1, 1, 1])]);
         for parameter in ["scale", "bias", "mean", "variance"] {
             graph = graph.weight(&format!("{parameter}{i}"), &[8]);
         }
@@ -173,7 +175,11 @@ fn a_residual_block_is_two_layers() {
     assert_eq!(layers.len(), 2);
     assert_eq!(sizes(layers[0]), [("oc", 8), ("oh", 16), ("ow", 16), ("ic", 8), ("kh", 3), ("kw", 3)]);
     assert_eq!(read_access(layers[0], 0), ["0", "ic", "oh + kh + -1", "ow + kw + -1"]);
-    assert_eq!(read_names(&model, layers[0]), ["x", "w1", "bias1"], "the scale is in the weights");
+    assert_eq!(
+        read_names(&model, layers[0]),
+        ["x", "w1", "bias1"],
+        "the scale is in the weights, the offset in the bias"
+    );
     assert_eq!(read_names(&model, layers[1]), ["r1", "w2", "bias2", "x"]);
     assert_eq!(layers[1].nodes, ["c2", "b2", "sum", "r2"], "in an order in which they run");
     assert_eq!(model.tensors[layers[1].write.as_ref().unwrap().tensor].kind, TensorKind::Output);

@@ -119,16 +119,19 @@ impl Emitter<'_> {
         if others.into_iter().any(|&output| self.uses.is_used(output)) {
             return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
         }
+        let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
         let mut draft = Draft { nodes: BTreeSet::from([anchor]), nest, reads: Vec::new() };
         for read in std::mem::take(&mut draft.nest.reads) {
-            self.read(&mut draft, anchor, &read)?;
+            // Scaled, the bias is part of the shift that comes with the scale.
+            if taken_up.is_none_or(|bias| ops::input_of(&read.source) != bias) {
+                self.read(&mut draft, anchor, &read)?;
+            }
         }
-        let has_weights = draft.reads.iter().any(|read| self.tensors[read.tensor].kind == TensorKind::Weight);
         let mut inner = vec![self.typed.graph.nodes[anchor].outputs[0]];
         for (i, member) in group.members.iter().enumerate() {
             draft.nodes.insert(member.node);
             if let Form::Pointwise(pointwise) = &self.typed.forms[member.node] {
-                let takes_scale = i == 0 && has_weights && draft.nest.op == ir::Op::Gemm;
+                let takes_scale = i == 0 && taken_up.is_some();
                 let at = compose(&member.position, &draft.nest.write).ok();
                 self.epilogue(&mut draft, member.node, pointwise, at.as_ref(), &inner, takes_scale)?;
             }
@@ -137,6 +140,14 @@ impl Emitter<'_> {
         let written = compose(&group.position, &draft.nest.write);
         let written = written.map_err(|error| self.out_of_range(anchor, error))?;
         self.push(anchor, draft, group.result, &written)
+    }
+
+    /// Whether a group's first node scales each channel.
+    fn begins_with_scale(&self, group: &Group) -> bool {
+        group.members.first().is_some_and(|member| match &self.typed.forms[member.node] {
+            Form::Pointwise(pointwise) => pointwise.operands.iter().any(|operand| operand.is_scale),
+            Form::Constant | Form::Nest(_) | Form::Views(_) | Form::Concat { axis: _ } => false,
+        })
     }
 
     /// What a pointwise node adds to the layer that it joined. `at` is its element for each iteration.

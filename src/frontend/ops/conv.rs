@@ -44,6 +44,7 @@ pub(super) fn conv(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         }
         nest.read(2, Access(vec![out_channel.clone()]));
     }
+    nest.bias = weight.is_constant().then_some(2);
     nest.write = Access([vec![batch, out_channel], window_dims.output].concat());
     let shape = [&[x.shape[0], kernels], &window.output[..]].concat();
     Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest)))
