@@ -339,6 +339,45 @@ fn all_unbound_dimensions_are_named_with_their_flags() {
 }
 
 #[test]
+fn a_dimension_without_size_or_name_names_its_input() {
+    let graph = Graph::new().input("x", &[-1, 4]).node("Relu", &["x"], &["y"], vec![]).output("y", &[4, 4]);
+    assert!(error(&graph).starts_with("model has input 'x' whose dimension 0 has neither size nor name"));
+}
+
+/// A flattened convolution is written in its flat layout, so that the layer behind it reads rows.
+#[test]
+fn a_merge_is_written_by_the_layer_before_it() {
+    let graph = Graph::new()
+        .input("x", &[1, 3, 8, 8])
+        .weight("w", &[4, 3, 3, 3])
+        .weight("v", &[144, 10])
+        .node("Conv", &["x", "w"], &["c"], vec![])
+        .node("Flatten", &["c"], &["f"], vec![])
+        .node("MatMul", &["f", "v"], &["y"], vec![])
+        .output("y", &[1, 10]);
+    let model = import(&graph).model;
+    let layers: Vec<_> = model.layers.iter().collect();
+    assert_eq!(layers.len(), 2);
+    assert_eq!(write_access(layers[0]), ["0", "36·oc + 6·oh + ow"]);
+    assert_eq!(read_access(layers[1], 0), ["m", "k"]);
+}
+
+/// An input that is flattened has no layer before it that could, so its elements are moved.
+#[test]
+fn a_merge_of_an_input_is_a_layer() {
+    let graph = Graph::new()
+        .input("x", &[2, 3, 4])
+        .weight("w", &[12, 5])
+        .node("Flatten", &["x"], &["f"], vec![])
+        .node("MatMul", &["f", "w"], &["y"], vec![])
+        .output("y", &[2, 5]);
+    let model = import(&graph).model;
+    let layers: Vec<_> = model.layers.iter().collect();
+    assert_eq!((layers[0].kind.as_str(), layers.len()), ("Flatten", 2));
+    assert_eq!(write_access(layers[0]), ["batch", "4·m + n"]);
+}
+
+#[test]
 fn files_that_are_no_models_are_refused_in_a_sentence() {
     let of =
         |bytes: &[u8]| parse(Bytes::copy_from_slice(bytes), "m.onnx", &Options::default()).unwrap_err().to_string();
