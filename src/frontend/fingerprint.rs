@@ -9,7 +9,7 @@ use std::fmt::Write;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
+use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// The most elements of an int64 tensor that says a shape.
 const MOST_SHAPE_ELEMENTS: i64 = 64;
@@ -19,7 +19,7 @@ pub(super) fn of(model: &ModelProto) -> String {
     let skeleton = ModelProto {
         graph: model.graph.as_ref().map(graph),
         opset_import: model.opset_import.clone(),
-        functions: model.functions.clone(),
+        functions: model.functions.iter().map(function).collect(),
         ..ModelProto::default()
     };
     let mut text = String::with_capacity(64);
@@ -28,6 +28,21 @@ pub(super) fn of(model: &ModelProto) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
+}
+
+fn function(from: &FunctionProto) -> FunctionProto {
+    FunctionProto {
+        name: from.name.clone(),
+        input: from.input.clone(),
+        output: from.output.clone(),
+        attribute: from.attribute.clone(),
+        node: from.node.iter().map(node).collect(),
+        opset_import: from.opset_import.clone(),
+        domain: from.domain.clone(),
+        attribute_proto: from.attribute_proto.iter().map(attribute).collect(),
+        value_info: from.value_info.clone(),
+        overload: from.overload.clone(),
+    }
 }
 
 fn graph(graph: &GraphProto) -> GraphProto {

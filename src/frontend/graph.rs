@@ -211,10 +211,9 @@ fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTre
             attributes: node.attribute.clone(),
         });
     }
-    let mut outputs: Vec<ValueId> = Vec::new();
-    for output in &graph.output {
-        outputs.extend(builder.value(&output.name).filter(|value| !outputs.contains(value)));
-    }
+    let mut seen = BTreeSet::new();
+    let outputs = graph.output.iter().filter_map(|output| builder.value(&output.name));
+    let outputs = outputs.filter(|&value| seen.insert(value)).collect();
     let mut values = builder.values;
     declare(graph, &mut values);
     Graph { values, nodes, outputs, opsets }

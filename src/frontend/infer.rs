@@ -93,10 +93,9 @@ impl Inference<'_> {
         for dim in &shape.dim {
             match &dim.value {
                 Some(dimension::Value::DimValue(size @ 1..)) => sizes.push(size.unsigned_abs()),
-                Some(dimension::Value::DimValue(0)) => sizes.push(0),
                 Some(dimension::Value::DimParam(name)) if !name.is_empty() => match self.options.dims.get(name) {
-                    Some(&size) => sizes.push(size),
-                    None => self.note_unbound(name),
+                    Some(&size @ 1..) => sizes.push(size),
+                    Some(0) | None => self.note_unbound(name),
                 },
                 Some(dimension::Value::DimParam(_) | dimension::Value::DimValue(_)) | None => {
                     return Err(refuse(&format!("whose dimension {} has neither size nor name", sizes.len())));

@@ -32,7 +32,8 @@ pub(super) fn combine<'a>(
 /// The map `outer` after the map `inner`: what lies below `outer`, as a function of what `inner` is a function of.
 pub(super) fn compose(outer: &Access, inner: &Access) -> Result<Access, OutOfRange> {
     let index = |index: &Affine| {
-        combine(index.offset, index.terms.iter().map(|&(dim, stride)| (&inner.0[dim.index()], stride)))
+        let parts = index.terms.iter().map(|&(dim, stride)| Some((inner.0.get(dim.index())?, stride)));
+        combine(index.offset, parts.collect::<Option<Vec<_>>>().ok_or(OutOfRange)?)
     };
     outer.0.iter().map(index).collect::<Result<_, _>>().map(Access)
 }

@@ -38,9 +38,13 @@ pub(super) fn conv(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let out_channel = combine(0, [(&g, signed(oc)?), (&out, 1)])?;
     nest.read(0, Access([vec![batch.clone(), in_channel], window_dims.input].concat()));
     nest.read(1, Access([vec![out_channel.clone(), inner], window_dims.kernel].concat()));
-    if cx.optional(2).is_some() {
+    if let Some(bias) = cx.optional(2) {
+        if bias.shape != [kernels] {
+            return Err(Refusal::new(format!("has bias {} for {kernels} output channels", shown(&bias.shape))));
+        }
         nest.read(2, Access(vec![out_channel.clone()]));
     }
+    nest.bias = weight.is_constant().then_some(2);
     nest.write = Access([vec![batch, out_channel], window_dims.output].concat());
     let shape = [&[x.shape[0], kernels], &window.output[..]].concat();
     Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest)))

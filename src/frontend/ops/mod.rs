@@ -156,7 +156,7 @@ pub(super) struct PointwiseOperand {
     pub(super) input: usize,
     /// The element that an element of the output needs.
     pub(super) access: Access,
-    /// Whether it scales its channel, so that the weights of a product just before can take it up.
+    /// Whether it scales its channel, so that the weights of a convolution just before can take it up.
     pub(super) is_scale: bool,
 }
 

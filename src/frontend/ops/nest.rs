@@ -9,6 +9,8 @@ pub(in super::super) struct Nest {
     pub(in super::super) dims: Vec<Dim>,
     pub(in super::super) lanes: u64,
     pub(in super::super) reads: Vec<Read>,
+    /// Of a product whose weights can take up a scale for each channel: the input that is its bias.
+    pub(in super::super) bias: Option<usize>,
     /// The element of the output that an iteration writes.
     pub(in super::super) write: Access,
 }
@@ -46,7 +48,7 @@ pub(in super::super) fn input_of(source: &Source) -> usize {
 impl Nest {
     /// A matrix product.
     pub(super) fn product() -> Self {
-        Self { op: ir::Op::Gemm, dims: Vec::new(), lanes: 0, reads: Vec::new(), write: Access::default() }
+        Self { op: ir::Op::Gemm, dims: Vec::new(), lanes: 0, reads: Vec::new(), bias: None, write: Access::default() }
     }
 
     /// Work of the vector unit, with this many lane operations for each iteration.

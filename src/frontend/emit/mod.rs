@@ -4,18 +4,21 @@
 //! part of a concatenation's. What only moves elements gets no tensor, just another map into the one that is there; if
 //! the map would not be affine, a layer moves the elements. An output of the graph is a tensor of its own.
 
+mod concat;
+mod views;
+
 use std::collections::BTreeSet;
 
 use super::error::{Kind, NodeName};
 use super::fact::Fact;
-use super::flat;
 use super::fuse::{Group, Groups};
 use super::graph::{NodeId, Source, ValueId, Wrong};
 use super::infer::TypedGraph;
-use super::ops::{self, Form, Nest, Pointwise, Read, View};
+use super::ops::{self, Form, Nest, Pointwise, Read};
 use super::uses::Uses;
 use super::view::{self, compose};
-use crate::ir::{self, Access, Affine, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
+use crate::ir::{self, Access, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
+use views::Flat;
 
 /// All tensors and layers of a model.
 pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>);
@@ -48,15 +51,6 @@ struct Place {
     /// The index in the tensor as a function of the index in the value.
     map: Access,
     /// The nodes that vanished into the map.
-    through: Vec<NodeId>,
-}
-
-/// Where the elements of a value are, whose index map would not be affine.
-#[derive(Clone)]
-struct Flat {
-    tensor: TensorId,
-    /// The row-major position in the tensor as a function of the index in the value.
-    address: Affine,
     through: Vec<NodeId>,
 }
 
@@ -104,67 +98,6 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Gives each concatenation its tensor, and the results of layers their parts of it. The last comes first, so that
-    /// a concatenation within another has its place before its inputs ask for theirs.
-    fn place_concats(&mut self, groups: &Groups) -> Result<(), Wrong> {
-        let graph = &self.typed.graph;
-        let mut is_result: IdVec<ValueId, bool> = graph.values.iter().map(|_| false).collect();
-        for (node, form) in self.typed.forms.iter_with_ids() {
-            match (form, &groups.anchored[node]) {
-                (_, Some(group)) => is_result[group.result] = true,
-                (Form::Concat { axis: _ }, None) => {
-                    graph.nodes[node].outputs.iter().flatten().for_each(|&output| is_result[output] = true);
-                }
-                (Form::Constant | Form::Nest(_) | Form::Pointwise(_) | Form::Views(_), None) => {}
-            }
-        }
-        for node in graph.nodes.ids().rev().filter(|&node| self.uses.live[node]) {
-            let Form::Concat { axis } = self.typed.forms[node] else { continue };
-            let Some(output) = self.output_of(node) else { continue };
-            let whole = self.place(output)?;
-            for (i, first, value) in self.concat_parts(node, axis) {
-                let is_free = self.places[value].is_none() && !self.uses.is_output[value];
-                let is_constant = self.typed.facts[value].is_constant();
-                if is_result[value] && is_free && !is_constant {
-                    let shift = ops::shifted(self.typed.facts[value].rank(), axis, first);
-                    let map = compose(&whole.map, &shift).map_err(|error| self.out_of_range(node, error))?;
-                    self.places[value] = Some(Place { tensor: whole.tensor, map, through: Vec::new() });
-                    self.parts[value] = Some((node, i));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The inputs of a concatenation that have elements: which, the first index, and the value.
-    fn concat_parts(&self, node: NodeId, axis: usize) -> Vec<(usize, i64, ValueId)> {
-        let mut first = 0;
-        let mut parts = Vec::new();
-        for i in 0..self.typed.graph.nodes[node].inputs.len() {
-            let Some((value, fact)) = self.typed.input(node, i) else { continue };
-            if !fact.shape.contains(&0) {
-                parts.push((i, first, value));
-            }
-            // The sum is a dimension of the output, whose elements are bounded.
-            first += i64::try_from(fact.shape[axis]).unwrap_or(0);
-        }
-        parts
-    }
-
-    /// The parts of a concatenation that no layer wrote into it are moved there.
-    fn concat(&mut self, node: NodeId, axis: usize) -> Result<(), Wrong> {
-        let Some(output) = self.output_of(node) else { return Ok(()) };
-        for (i, first, value) in self.concat_parts(node, axis) {
-            if self.parts[value] != Some((node, i)) {
-                let shape = self.typed.facts[value].shape.clone();
-                let same = view::identity(shape.len());
-                let shift = ops::shifted(shape.len(), axis, first);
-                self.moved(node, value, &shape, Some(&same), output, &shift)?;
-            }
-        }
-        Ok(())
-    }
-
     /// A layer for a pointwise node that no layer before it took up.
     fn elementwise(&self, node: NodeId, pointwise: &Pointwise) -> Nest {
         let shape = self.output_of(node).map(|output| self.typed.facts[output].shape.clone()).unwrap_or_default();
@@ -186,16 +119,19 @@ impl Emitter<'_> {
         if others.into_iter().any(|&output| self.uses.is_used(output)) {
             return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
         }
+        let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
         let mut draft = Draft { nodes: BTreeSet::from([anchor]), nest, reads: Vec::new() };
         for read in std::mem::take(&mut draft.nest.reads) {
-            self.read(&mut draft, anchor, &read)?;
+            // Scaled, the bias is part of the shift that comes with the scale.
+            if taken_up.is_none_or(|bias| ops::input_of(&read.source) != bias) {
+                self.read(&mut draft, anchor, &read)?;
+            }
         }
-        let has_weights = draft.reads.iter().any(|read| self.tensors[read.tensor].kind == TensorKind::Weight);
         let mut inner = vec![self.typed.graph.nodes[anchor].outputs[0]];
         for (i, member) in group.members.iter().enumerate() {
             draft.nodes.insert(member.node);
             if let Form::Pointwise(pointwise) = &self.typed.forms[member.node] {
-                let takes_scale = i == 0 && has_weights && draft.nest.op == ir::Op::Gemm;
+                let takes_scale = i == 0 && taken_up.is_some();
                 let at = compose(&member.position, &draft.nest.write).ok();
                 self.epilogue(&mut draft, member.node, pointwise, at.as_ref(), &inner, takes_scale)?;
             }
@@ -204,6 +140,14 @@ impl Emitter<'_> {
         let written = compose(&group.position, &draft.nest.write);
         let written = written.map_err(|error| self.out_of_range(anchor, error))?;
         self.push(anchor, draft, group.result, &written)
+    }
+
+    /// Whether a group's first node scales each channel.
+    fn begins_with_scale(&self, group: &Group) -> bool {
+        group.members.first().is_some_and(|member| match &self.typed.forms[member.node] {
+            Form::Pointwise(pointwise) => pointwise.operands.iter().any(|operand| operand.is_scale),
+            Form::Constant | Form::Nest(_) | Form::Views(_) | Form::Concat { axis: _ } => false,
+        })
     }
 
     /// What a pointwise node adds to the layer that it joined. `at` is its element for each iteration.
@@ -256,130 +200,6 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Outputs that are an input seen through a map.
-    fn views(&mut self, node: NodeId, views: &[View]) -> Result<(), Wrong> {
-        let Some((input, _)) = self.typed.input(node, 0) else { return Ok(()) };
-        for (view, &output) in views.iter().zip(&self.typed.graph.nodes[node].outputs) {
-            let Some(output) = output.filter(|&output| self.uses.is_used(output)) else { continue };
-            if self.flats[input].is_none() {
-                let below = self.place(input)?;
-                if let Some(Ok(map)) = view.read.as_ref().map(|read| compose(&below.map, read)) {
-                    let through = [&below.through[..], &[node]].concat();
-                    self.places[output] = Some(Place { tensor: below.tensor, map, through });
-                    continue;
-                }
-            }
-            match self.flat_view(node, input, view, output) {
-                Some(flat) => {
-                    let (value, tensor) = (&self.typed.facts[output].shape, &self.tensors[flat.tensor].shape);
-                    match flat::unflatten(&flat.address, value, tensor) {
-                        Some(map) => {
-                            self.places[output] = Some(Place { tensor: flat.tensor, map, through: flat.through });
-                        }
-                        None => self.flats[output] = Some(flat),
-                    }
-                }
-                None => self.materialise(node, view, output)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The flat address of what a node makes of a value that has a flat address, or a place.
-    fn flat_view(&self, node: NodeId, input: ValueId, view: &View, output: ValueId) -> Option<Flat> {
-        let below = match (&self.flats[input], &self.places[input]) {
-            (Some(flat), _) => flat.clone(),
-            (None, Some(Place { tensor, map, through })) => {
-                let address = flat::flatten(map, &self.tensors[*tensor].shape).ok()?;
-                Flat { tensor: *tensor, address, through: through.clone() }
-            }
-            (None, None) => return None,
-        };
-        let address = match &view.read {
-            Some(read) => compose(&Access(vec![below.address]), read).ok()?.0.pop()?,
-            None => {
-                let (from, to) = (&self.typed.facts[input].shape, &self.typed.facts[output].shape);
-                flat::reshape(&below.address, from, to)?
-            }
-        };
-        Some(Flat { tensor: below.tensor, address, through: [below.through, vec![node]].concat() })
-    }
-
-    /// A layer that moves the elements of a view to a tensor of its own.
-    fn materialise(&mut self, node: NodeId, view: &View, output: ValueId) -> Result<(), Wrong> {
-        let Some((input, fact)) = self.typed.input(node, 0) else { return Ok(()) };
-        match (&view.write, self.flats[input].clone()) {
-            // The loop runs over the elements as they were, and scatters them.
-            (Some(write), None) => {
-                let same = view::identity(fact.rank());
-                self.moved(node, input, &fact.shape, Some(&same), output, write)
-            }
-            (None, None) => {
-                let shape = self.typed.facts[output].shape.clone();
-                let same = view::identity(shape.len());
-                self.moved(node, input, &shape, view.read.as_ref(), output, &same)
-            }
-            // Not even where the elements were is affine.
-            (Some(_) | None, Some(Flat { tensor, address: _, through })) => {
-                let mut nest = Nest::vector(ops::MOVE);
-                let all = nest.axes(&self.typed.facts[output].shape, |_| false);
-                let nodes = through.into_iter().chain([node]).collect();
-                let draft = Draft { nodes, nest, reads: vec![Operand { tensor, access: None }] };
-                self.push(node, draft, output, &all)
-            }
-        }
-    }
-
-    /// An output of the graph is a tensor that has its elements and no others.
-    fn output(&mut self, output: ValueId) -> Result<(), Wrong> {
-        let fact = &self.typed.facts[output];
-        if fact.shape.contains(&0) {
-            return Ok(());
-        }
-        let place = self.place(output)?;
-        let same = view::identity(fact.rank());
-        let is_own = self.tensors[place.tensor].kind == TensorKind::Output && place.map == same;
-        if is_own && self.tensors[place.tensor].name == self.typed.graph.values[output].name {
-            return Ok(());
-        }
-        let tensor = self.tensor(output, fact, TensorKind::Output)?;
-        let name = match self.typed.graph.values[output].source {
-            Source::Node(node) => self.typed.graph.nodes[node].name.clone(),
-            Source::Input | Source::Initializer(_) => {
-                NodeName { name: self.typed.graph.values[output].name.clone(), op: "Identity".into() }
-            }
-        };
-        let mut nest = Nest::vector(ops::MOVE);
-        nest.write = nest.axes(&fact.shape, |_| false);
-        let access = compose(&place.map, &nest.write).ok();
-        let reads = vec![Operand { tensor: place.tensor, access }];
-        let write = Operand { tensor, access: Some(nest.write.clone()) };
-        let draft = Draft { nodes: place.through.iter().copied().collect(), nest, reads };
-        self.finish(name, draft, write);
-        Ok(())
-    }
-
-    /// A layer that moves elements: a loop over `shape`, with the index in `from` and the index in `to` for each point.
-    fn moved(
-        &mut self,
-        node: NodeId,
-        from: ValueId,
-        shape: &[u64],
-        read: Option<&Access>,
-        to: ValueId,
-        write: &Access,
-    ) -> Result<(), Wrong> {
-        let mut nest = Nest::vector(ops::MOVE);
-        let all = nest.axes(shape, |_| false);
-        let place = self.place(from)?;
-        let access = read.and_then(|read| compose(read, &all).and_then(|at| compose(&place.map, &at)).ok());
-        let mut nodes: BTreeSet<_> = place.through.iter().copied().collect();
-        nodes.insert(node);
-        let draft = Draft { nodes, nest, reads: vec![Operand { tensor: place.tensor, access }] };
-        let written = compose(write, &all).map_err(|error| self.out_of_range(node, error))?;
-        self.push(node, draft, to, &written)
-    }
-
     /// Adds a layer that writes `result`, at `written` for each iteration.
     fn push(&mut self, node: NodeId, draft: Draft, result: ValueId, written: &Access) -> Result<(), Wrong> {
         let place = self.place(result)?;
@@ -408,15 +228,8 @@ impl Emitter<'_> {
         if let Some(place) = &self.places[value] {
             return Ok(place.clone());
         }
-        if self.flats[value].take().is_some()
-            && let Source::Node(node) = self.typed.graph.values[value].source
-            && let Form::Views(views) = &self.typed.forms[node]
-        {
-            let index = self.typed.graph.nodes[node].outputs.iter().position(|&output| output == Some(value));
-            if let Some(view) = index.and_then(|index| views.get(index)) {
-                self.materialise(node, view, value)?;
-                return self.place(value);
-            }
+        if self.flats[value].is_some() {
+            return self.unfold(value);
         }
         let fact = &self.typed.facts[value];
         let kind = match self.typed.graph.values[value].source {
