@@ -6,7 +6,7 @@ use super::facts::{Content, Facts, Run};
 use super::geometry::{uncovered, volume};
 use super::index::BoxIndex;
 use super::violation::Violation;
-use crate::schedule::{CommandId, Direction, ModelId, NdBox, ScheduledModel, TensorKind};
+use crate::schedule::{CommandId, Direction, ModelId, NdBox, TensorKind};
 
 pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Violation>) {
     let stored = stored_parts(facts);
@@ -71,8 +71,7 @@ fn check_outputs(
     stored: &BTreeMap<Content, Vec<&NdBox>>,
     found: &mut Vec<Violation>,
 ) {
-    let ScheduledModel { tensors, .. } = &facts.schedule.models[model_id];
-    for (tensor_id, tensor) in tensors.iter_with_ids() {
+    for (tensor_id, tensor) in facts.schedule.models[model_id].tensors.iter_with_ids() {
         if tensor.kind != TensorKind::Output || tensor.shape.contains(&0) {
             continue;
         }

@@ -107,7 +107,7 @@ impl Scratchpad<'_, '_> {
 
     /// Rule 8.2: gives a buffer its bytes, after those who have had them or in place.
     fn settle(&mut self, buffer: BufferId, found: &mut Vec<Violation>) {
-        let Stay { known, over, .. } = *self.stay(buffer);
+        let (known, over) = (self.stay(buffer).known, self.stay(buffer).over);
         let mut before = Clock::NOTHING;
         let mut joined = None;
         for place in self.holders(buffer) {
@@ -115,8 +115,11 @@ impl Scratchpad<'_, '_> {
             if known.covers(over) {
                 before = before.join(over);
             } else {
-                found.extend(self.race(&self.places[place], buffer));
-                joined = Some(place);
+                match self.race(&self.places[place], buffer) {
+                    None => joined = Some(place),
+                    // The bytes are the later one's all the same: no place grows by what is wrong.
+                    Some(race) => found.push(race),
+                }
             }
         }
         let place = joined.unwrap_or_else(|| {

@@ -41,11 +41,11 @@ struct Structure<'a> {
 
 impl Structure<'_> {
     fn check_head(&mut self) {
-        let Schedule { format, version, npu, .. } = self.schedule;
-        if format != FORMAT || *version != VERSION {
-            self.found.push(Violation::Format { format: format.clone(), version: *version });
+        let (format, version) = (&self.schedule.format, self.schedule.version);
+        if format != FORMAT || version != VERSION {
+            self.found.push(Violation::Format { format: format.clone(), version });
         }
-        if let Err(NpuError { path, what }) = npu.validate() {
+        if let Err(NpuError { path, what }) = self.schedule.npu.validate() {
             self.found.push(Violation::Npu { path, what });
         }
     }
@@ -172,7 +172,7 @@ impl Structure<'_> {
 
     /// Rules 1.9 and 1.10, and that no sum of cycles overflows.
     fn check_totals(&mut self) {
-        let Schedule { models, commands, summary, .. } = self.schedule;
+        let (models, commands, summary) = (&self.schedule.models, &self.schedule.commands, &self.schedule.summary);
         let as_many = |(model, finish): (&ScheduledModel, &Vec<_>)| finish.len() as u128 == u128::from(model.requests);
         if models.len() != summary.finish.len() || !models.iter().zip(&summary.finish).all(as_many) {
             self.found.push(Violation::FinishShape);

@@ -37,7 +37,7 @@ pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Violation>) -> Written {
         let mut pieces = Vec::new();
         for regions in layers.values() {
             for region in regions.items() {
-                let writers = Writers::new(facts, regions, region);
+                let writers = Writers::new(facts, content, regions, region);
                 writers.check_sums(&mut adds_to, found);
                 pieces.append(&mut writers.completed());
             }
@@ -110,6 +110,7 @@ fn written_part(
 /// The commands of a layer that write one box of a tensor, and what else the layer writes of it there.
 struct Writers<'a, 'b> {
     facts: &'b Facts<'a>,
+    content: Content,
     part: &'b NdBox,
     /// In queue order.
     commands: &'b [CommandId],
@@ -120,10 +121,21 @@ struct Writers<'a, 'b> {
 }
 
 impl<'a, 'b> Writers<'a, 'b> {
-    fn new(facts: &'b Facts<'a>, regions: &'b Regions, (part, commands): &'b (NdBox, Vec<CommandId>)) -> Self {
+    fn new(
+        facts: &'b Facts<'a>,
+        content: Content,
+        regions: &'b Regions,
+        (part, commands): &'b (NdBox, Vec<CommandId>),
+    ) -> Self {
         let write = facts.layer(facts.tile(commands[0])).write.as_ref();
         let is_whole = write.is_some_and(|write| write.access.is_none());
-        Self { facts, part, commands, meeting: regions.find(part).collect(), is_whole }
+        Self { facts, content, part, commands, meeting: regions.find(part).collect(), is_whole }
+    }
+
+    /// The buffers of the tensor that a command writes.
+    fn into(&self, id: CommandId) -> impl Iterator<Item = BufferId> {
+        let writes = self.facts.tile(id).writes.iter().copied();
+        writes.filter(|&buffer| self.facts.content(buffer) == self.content)
     }
 
     fn check_sums(&self, adds_to: &mut IdVec<CommandId, Vec<CommandId>>, found: &mut Vec<Violation>) {
@@ -157,9 +169,8 @@ impl<'a, 'b> Writers<'a, 'b> {
     fn check_reads_sums(&self, id: CommandId, sums: &[(CommandId, NdBox)], found: &mut Vec<Violation>) {
         let reads = &self.facts.tile(id).reads;
         for (before, part) in sums {
-            let wrote = &self.facts.tile(*before).writes;
-            let passed_on = wrote.iter().filter(|buffer| reads.contains(buffer));
-            let passed_on: Vec<_> = passed_on.map(|&buffer| self.facts.part(buffer)).collect();
+            let passed_on = self.into(*before).filter(|buffer| reads.contains(buffer));
+            let passed_on: Vec<_> = passed_on.map(|buffer| self.facts.part(buffer)).collect();
             if let Some(part) = uncovered(part, &passed_on).into_iter().next() {
                 let (command, before) = (self.facts.named(id), self.facts.named(*before));
                 found.push(Violation::PartialSumsNotRead { command, before, part });
@@ -171,12 +182,12 @@ impl<'a, 'b> Writers<'a, 'b> {
     fn check_widths(&self, id: CommandId, found: &mut Vec<Violation>) {
         let last = if self.is_whole { vec![self.part.clone()] } else { self.left_by_later(id) };
         let last: Vec<_> = last.iter().collect();
-        for &buffer in &self.facts.tile(id).writes {
+        let bits = self.facts.tensor(self.content).element_bits;
+        for buffer in self.into(id) {
             let Some(part) = meet(self.part, self.facts.part(buffer)) else { continue };
-            let own = self.facts.tensor(self.facts.content(buffer)).element_bits;
             let is_last = last.iter().any(|last| meets(last, &part));
             let is_partial = !uncovered(&part, &last).is_empty();
-            let wanted = [(is_last, Sums::Last, own), (is_partial, Sums::Partial, own.max(SUM_BITS))];
+            let wanted = [(is_last, Sums::Last, bits), (is_partial, Sums::Partial, bits.max(SUM_BITS))];
             let file = self.facts.schedule.buffers[buffer].element_bits;
             for (_, kind, bits) in wanted.into_iter().filter(|&(applies, _, bits)| applies && bits != file) {
                 let (command, buffer) = (self.facts.named(id), self.facts.named_buffer(buffer));

@@ -4,7 +4,7 @@ use layerweaver::schedule::{CommandId, ModelId, Schedule};
 use layerweaver::simulate::{Simulation, simulate};
 use layerweaver::units::{Cycles, Ratio};
 
-use crate::support::{EXAMPLE, RESIDUAL, parse, retime, verdict};
+use crate::support::{EXAMPLE, RESIDUAL, parse, retime, split_second_half, verdict};
 
 fn simulated(text: &str) -> Simulation {
     simulate(&Schedule::from_json(text.as_bytes()).expect("it is read")).expect("it is sound")
@@ -40,6 +40,14 @@ fn a_spill_and_an_add_in_place_are_sound() {
     let run = |command| (simulation.start[CommandId(command)].get(), simulation.done[CommandId(command)].get());
     assert_eq!((run(2), run(3), run(5), run(8)), ((83, 96), (126, 169), (169, 197), (197, 225)));
     assert_eq!(simulation.finish[ModelId(1)], [Cycles(285), Cycles(396)]);
+}
+
+#[test]
+fn partial_sums_may_pass_on_to_other_boxes() {
+    let mut file = parse(RESIDUAL);
+    split_second_half(&mut file);
+    retime(&mut file).expect("it runs");
+    verdict(&file).expect("it is read").expect("it is sound");
 }
 
 /// What the tests of the rules build upon.

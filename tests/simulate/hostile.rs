@@ -37,7 +37,10 @@ proptest! {
             let mut all = Vec::new();
             paths(&file, String::new(), &mut all);
             let path = &all[at.index(all.len())];
-            *file.pointer_mut(path).expect("it was just listed") = value;
+            match file.pointer_mut(path).expect("it was just listed") {
+                Value::Array(items) if value.is_u64() => items.push(value),
+                other => *other = value,
+            }
         }
         if let Some(Err(found)) = verdict(&file) {
             prop_assert!(!found.is_empty());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{EXAMPLE, RESIDUAL, list, parse, retime, set, verdict};
+use crate::support::{EXAMPLE, RESIDUAL, list, parse, retime, set, split_second_half, verdict};
 
 /// A sound schedule made unsound.
 pub(crate) struct Break {
@@ -142,6 +142,18 @@ pub(crate) const BREAKS: &[Break] = &[
         set(f, "/buffers/3/element_bits", json!(16));
         set(f, "/buffers/3/bytes", json!(128));
     }),
+    Break::residual("WrongSumWidth", "partial, and passed on to two tiles", |f| {
+        split_second_half(f);
+        set(f, "/buffers/3/element_bits", json!(16));
+        set(f, "/buffers/3/bytes", json!(128));
+    })
+    .retimed()
+    .oracle_accepts(),
+    Break::residual("PartialSumsNotRead", "by one of two tiles", |f| {
+        split_second_half(f);
+        set(f, "/commands/6/reads", json!([0, 2]));
+    })
+    .retimed(),
     // 7: flow.
     Break::residual("NotAnOperand", "", |f| set(f, "/commands/12/reads", json!([8]))),
     Break::example("NeverWhole", "", |f| {

@@ -33,6 +33,22 @@ fn ids(value: &Value) -> impl Iterator<Item = usize> {
     value.as_array().into_iter().flatten().map(|id| number(id) as usize)
 }
 
+/// Splits the second half of the residual schedule's product in two along its rows: partial sums of four rows are then
+/// passed on to two tiles of two rows each, 8 + 2 and `command_cycles` 1 cycles long, and 30 of drain.
+pub(crate) fn split_second_half(file: &mut Value) {
+    let mut lower = file["commands"][3].clone();
+    let mut measured = file["commands"][7].clone();
+    for (tile, rows, cycles) in [(&mut file["commands"][3], [0, 2], 11), (&mut lower, [2, 4], 41)] {
+        tile["box"][0] = json!(rows);
+        tile["cycles"] = json!(cycles);
+    }
+    measured["box"] = json!([[0, 4]]);
+    measured["cycles"] = json!(101);
+    file["commands"][7] = std::mem::replace(&mut file["commands"][6], lower);
+    file["commands"][9] = measured;
+    set(file, "/commands/5/waits", json!([6]));
+}
+
 /// Makes the times and the summary right again after a change to cycles, waits or the stream: the machine in brief.
 /// `None`, and a file half changed, where the stream can't run.
 pub(crate) fn retime(file: &mut Value) -> Option<()> {
