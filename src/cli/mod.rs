@@ -188,7 +188,7 @@ fn npus(args: &Npus, out: &mut Out) -> Result<(), Failure> {
             writeln!(out.results)?;
         }
         (None, TableOrJson::Table) => report::npu_table(&mut out.results, library())?,
-        (None, TableOrJson::Json) => report::json_lines(&mut out.results, &library().collect::<Vec<_>>())?,
+        (None, TableOrJson::Json) => report::json_lines(&mut out.results, library())?,
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub fn json_lines<T: Serialize>(out: &mut impl Write, items: impl IntoIterator<Item = T>) -> io::Result<()> {
     write!(out, "[")?;
     for (i, item) in items.into_iter().enumerate() {
-        write!(out, "{}\n", if i > 0 { "," } else { "" })?;
+        writeln!(out, "{}", if i > 0 { "," } else { "" })?;
         serde_json::to_writer(&mut *out, &item).map_err(io::Error::from)?;
     }
     writeln!(out, "\n]")

@@ -82,7 +82,7 @@ pub fn write_models<'a>(out: &mut impl Write, models: impl IntoIterator<Item = &
 fn lines<'a, T: Serialize + 'a>(out: &mut impl Write, items: impl IntoIterator<Item = &'a T>) -> io::Result<()> {
     write!(out, "[")?;
     for (i, item) in items.into_iter().enumerate() {
-        write!(out, "{}\n", if i > 0 { "," } else { "" })?;
+        writeln!(out, "{}", if i > 0 { "," } else { "" })?;
         json(out, item)?;
     }
     write!(out, "\n]")
