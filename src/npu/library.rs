@@ -2,12 +2,49 @@
 
 use super::Npu;
 
-/// A row for each file: its name and its text.
-const FILES: &[(&str, &str)] =
-    &[("paper-like", include_str!("../../npus/paper-like.json")), ("tpu-v3", include_str!("../../npus/tpu-v3.json"))];
+/// A name and the text of its file.
+macro_rules! row {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../npus/", $name, ".json")))
+    };
+}
+
+/// A row for each file, by name.
+const FILES: &[(&str, &str)] = &[
+    row!("ethos-u55-256"),
+    row!("ethos-u65-512"),
+    row!("ethos-u85-2048"),
+    row!("gemmini"),
+    row!("inferentia2"),
+    row!("mnpusim-tpu"),
+    row!("nvdla-full"),
+    row!("onnxim-8x8-c1"),
+    row!("onnxim-8x8-c4"),
+    row!("onnxim-tpuv4"),
+    row!("paper-like"),
+    row!("planaria"),
+    row!("tesla-fsd"),
+    row!("tpu-v1"),
+    row!("tpu-v2"),
+    row!("tpu-v3"),
+    row!("tpu-v4"),
+    row!("tpu-v4i"),
+    row!("tpu-v5e"),
+    row!("tpu-v5p"),
+    row!("trainium2"),
+    row!("vta"),
+];
 
 /// The names of all built-in NPUs, in the order in which they are listed.
-pub const NAMES: &[&str] = &["paper-like", "tpu-v3"];
+pub const NAMES: &[&str] = &{
+    let mut names = [""; FILES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = FILES[i].0;
+        i += 1;
+    }
+    names
+};
 
 /// The built-in NPU of this name.
 pub fn named(name: &str) -> Option<Npu> {
@@ -42,8 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_has_a_file_that_says_the_same() {
-        assert_eq!(NAMES.len(), FILES.len());
+    fn the_names_are_in_order_and_each_file_says_its_own() {
+        assert!(NAMES.is_sorted());
         for name in NAMES {
             let npu = named(name).expect("listed");
             assert_eq!(npu.name, *name);
