@@ -65,25 +65,40 @@ impl Traffic {
     }
 
     fn figures(self, npu: &Npu, layer: &Layer, compute_cycles: Cycles) -> Figures {
-        let points = layer.whole().volume();
-        let (macs, operations) = match layer.op {
-            Op::Gemm => (points, points * 2),
-            Op::Vector | Op::Measured => (0, points.saturating_mul(layer.lane_operations)),
+        let macs = match layer.op {
+            Op::Gemm => layer.whole().volume(),
+            Op::Vector | Op::Measured => 0,
         };
-        let dma_cycles = match self.dram {
-            Bytes::ZERO => Cycles::ZERO,
-            bytes => cost::transfer_cycles(npu, bytes),
-        };
-        Figures {
+        let figures = Figures {
             macs: Macs(macs),
             weight_bytes: self.weights,
             input_bytes: self.inputs,
             output_bytes: self.outputs,
             dram_bytes: self.dram,
             compute_cycles,
-            dma_cycles,
-            arithmetic_intensity: Ratio::of(operations, self.dram.get()),
-            bound: if compute_cycles >= dma_cycles { Bound::Compute } else { Bound::Memory },
-        }
+            dma_cycles: Cycles::ZERO,
+            arithmetic_intensity: None,
+            bound: Bound::Compute,
+        };
+        with_traffic(npu, layer, figures, self.dram)
+    }
+}
+
+/// A layer's figures with the traffic of the tiling that was chosen.
+pub fn with_traffic(npu: &Npu, layer: &Layer, figures: Figures, dram_bytes: Bytes) -> Figures {
+    let operations = match layer.op {
+        Op::Gemm => figures.macs.get() * 2,
+        Op::Vector | Op::Measured => layer.whole().volume().saturating_mul(layer.lane_operations),
+    };
+    let dma_cycles = match dram_bytes {
+        Bytes::ZERO => Cycles::ZERO,
+        bytes => cost::transfer_cycles(npu, bytes),
+    };
+    Figures {
+        dram_bytes,
+        dma_cycles,
+        arithmetic_intensity: Ratio::of(operations, dram_bytes.get()),
+        bound: if figures.compute_cycles >= dma_cycles { Bound::Compute } else { Bound::Memory },
+        ..figures
     }
 }

@@ -3,9 +3,12 @@
 //! The results are side tables of the model: a `Layer` never changes.
 
 mod figures;
+mod fit;
 mod floor;
 mod tiling;
 
+pub use figures::with_traffic;
+pub use fit::fit;
 pub use tiling::Tiling;
 
 use crate::ir::{Figures, IdVec, LayerId, Model, Op};

@@ -16,18 +16,41 @@ const LEAST_LOAD: Bytes = Bytes(64 << 10);
 /// A grid of boxes over a layer's iterations: the size of a box in each dimension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tiling {
-    chunks: Vec<u64>,
+    pub(super) chunks: Vec<u64>,
+    /// Which loop runs outside of the other.
+    pub(super) outer: Outer,
     /// The weights that a tile needs, at most.
     pub load: Bytes,
     /// What all tiles take together.
     pub compute: Cycles,
 }
 
+/// Which of the loops over n and over m runs outside: what the inner one does not move stays in the scratchpad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outer {
+    /// Weights stay.
+    N,
+    /// Inputs stay.
+    M,
+}
+
+impl Outer {
+    /// How far inside the loop over a dimension of this role runs.
+    pub(super) const fn depth(self, role: Role) -> u8 {
+        match (role, self) {
+            (Role::Group, _) => 0,
+            (Role::N, Self::N) | (Role::M, Self::M) => 1,
+            (Role::M, Self::N) | (Role::N, Self::M) => 2,
+            (Role::K, _) => 3,
+        }
+    }
+}
+
 impl Tiling {
-    /// The tiles, in the order in which they run: groups, then n, so that weights stay while m runs; k innermost.
+    /// The tiles, in the order in which they run: groups outermost, k innermost.
     pub fn tiles(&self, layer: &Layer) -> Vec<NdBox> {
         let mut order: Vec<usize> = (0..layer.dims.len()).filter(|&d| self.chunks[d] < layer.dims[d].size).collect();
-        order.sort_by_key(|&d| loop_depth(layer.dims[d].role));
+        order.sort_by_key(|&d| self.outer.depth(layer.dims[d].role));
         let mut tiles = vec![layer.whole()];
         for d in order {
             let (chunk, size) = (self.chunks[d], layer.dims[d].size);
@@ -47,16 +70,7 @@ impl Tiling {
         let first = NdBox::whole(chunks.iter().copied());
         let load = load_bytes(model, layer, &first);
         let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
-        Self { chunks, load, compute }
-    }
-}
-
-fn loop_depth(role: Role) -> u8 {
-    match role {
-        Role::Group => 0,
-        Role::N => 1,
-        Role::M => 2,
-        Role::K => 3,
+        Self { chunks, outer: Outer::N, load, compute }
     }
 }
 
@@ -83,13 +97,13 @@ pub(super) fn candidates(model: &Model, layer: &Layer, npu: &Npu, measured: Opti
 }
 
 /// A dimension that may be cut, into multiples of a quantum.
-struct Cut {
-    dim: usize,
+pub(super) struct Cut {
+    pub(super) dim: usize,
     quantum: u64,
 }
 
 impl Cut {
-    fn halve(&self, chunks: &[u64]) -> Option<Vec<u64>> {
+    pub(super) fn halve(&self, chunks: &[u64]) -> Option<Vec<u64>> {
         let half = chunks[self.dim].div_ceil(2).next_multiple_of(self.quantum);
         (half < chunks[self.dim]).then(|| {
             let mut chunks = chunks.to_vec();
@@ -101,21 +115,20 @@ impl Cut {
 
 /// The cuts of a layer, in the order in which ties are broken: of each role its outermost dimension.
 fn cuts(layer: &Layer, npu: &Npu) -> Vec<Cut> {
-    if layer.write.as_ref().is_some_and(|write| write.access.is_none()) {
+    let outermost = |role| cuts_of_role(layer, npu, role).into_iter().next();
+    [Role::N, Role::Group, Role::M, Role::K].into_iter().filter_map(outermost).collect()
+}
+
+/// How the dimensions of a role may be cut, the outermost first: each so that with all inner ones whole it fills folds.
+pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
+    let is_whole = layer.write.as_ref().is_some_and(|write| write.access.is_none());
+    if is_whole || (role == Role::K && layer.op != Op::Gemm) {
         return Vec::new();
     }
-    let roles = match layer.op {
-        Op::Gemm => &[Role::N, Role::Group, Role::M, Role::K][..],
-        Op::Vector | Op::Measured => &[Role::N, Role::Group, Role::M],
-    };
-    let of_role = |&role: &Role| {
-        let dim = layer.dims.iter().position(|dim| dim.role == role && dim.size > 1)?;
-        let inner = layer.dims.iter().enumerate().filter(|(d, other)| *d != dim && other.role == role);
-        let inner: u64 = inner.map(|(_, other)| other.size).product();
-        let extent = if layer.op == Op::Gemm { array_extent(npu, role) } else { 1 };
-        Some(Cut { dim, quantum: extent / gcd(extent, inner) })
-    };
-    roles.iter().filter_map(of_role).collect()
+    let extent = if layer.op == Op::Gemm { array_extent(npu, role) } else { 1 };
+    let of_role = || layer.dims.iter().enumerate().filter(move |(_, dim)| dim.role == role && dim.size > 1);
+    let inner = |outer: usize| of_role().filter(move |(d, _)| *d > outer).map(|(_, dim)| dim.size).product();
+    of_role().map(|(dim, _)| Cut { dim, quantum: extent / gcd(extent, inner(dim)) }).collect()
 }
 
 /// How many indices of a role's dimensions one fold takes.
@@ -144,7 +157,7 @@ fn gcd(a: u64, b: u64) -> u64 {
 }
 
 /// Whether each tile of these sizes writes a box without gaps; the last tile is the smallest.
-fn writes_boxes(layer: &Layer, chunks: &[u64]) -> bool {
+pub(super) fn writes_boxes(layer: &Layer, chunks: &[u64]) -> bool {
     let Some(access) = layer.write.as_ref().and_then(|write| write.access.as_ref()) else { return true };
     let smallest = layer.dims.iter().zip(chunks).map(|(dim, chunk)| (dim.size - 1) % chunk + 1);
     access.is_gapless(&NdBox::whole(chunks.iter().copied())) && access.is_gapless(&NdBox::whole(smallest))
@@ -161,7 +174,7 @@ fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox) -> Bytes {
 }
 
 /// The sum of the tiles' commands, counted by size: in a grid a dimension has at most two.
-fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
+pub(super) fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
     let mut kinds: Vec<(Vec<u64>, u64)> = vec![(Vec::new(), 1)];
     for (dim, &chunk) in layer.dims.iter().zip(chunks) {
         let full = (dim.size / chunk, chunk);

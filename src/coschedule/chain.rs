@@ -1,8 +1,11 @@
 //! One request of a model as a chain of tiles, and what each tile needs of the scratchpad.
 //!
-//! A *slot* is one stay of one box of one tensor within a request: a weight box from its load to its layer's last tile
-//! that reads it; an input, whole; what one layer writes, from its first tile to the last reader; partial sums. All of
-//! it is the same for every request, so it is worked out once.
+//! A *slot* is one stay of one box of one tensor within a request: a weight box from its load to the last of the tiles
+//! in a row that read it; an input, whole; what one layer writes, from its first tile to the last reader; partial sums.
+//! All of it is the same for every request, so it is worked out once.
+//!
+//! A tensor that is *spilled* is not kept: what a tile writes of it is stored, and what a tile reads of it is loaded, box
+//! by box, as weights are.
 
 use crate::analysis::{Analysis, Tiling};
 use crate::cost;
@@ -25,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) bytes: Bytes,
     /// A dying operand whose place this slot takes: it is written in place.
     pub(crate) over: Option<SlotId>,
+    /// Loaded again after a spill: the slots that must be stored before.
+    pub(crate) sources: Vec<SlotId>,
 }
 
 /// A tile with what it takes and leaves.
@@ -70,6 +75,15 @@ impl ChainTile {
     }
 }
 
+/// How a model is laid out in the scratchpad.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// How each layer is cut.
+    pub(crate) tilings: IdVec<LayerId, Tiling>,
+    /// Which tensors are not kept between the tiles that use them.
+    pub(crate) spilled: IdVec<TensorId, bool>,
+}
+
 /// A request's tiles, in the order in which they run.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
@@ -79,10 +93,11 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Lays out a request, each layer in the given one of its tilings.
-    pub(crate) fn new(model: &Model, analysis: &Analysis, npu: &Npu, pick: &[usize]) -> Self {
+    pub(crate) fn new(model: &Model, analysis: &Analysis, npu: &Npu, layout: &Layout) -> Self {
         let mut builder = Builder {
             model,
             npu,
+            spilled: &layout.spilled,
             slots: IdVec::new(),
             tiles: Vec::new(),
             of_tensor: model.tensors.iter().map(|_| Vec::new()).collect(),
@@ -90,15 +105,63 @@ impl Chain {
             outputs: Vec::new(),
         };
         for (id, layer) in model.layers.iter_with_ids() {
-            builder.lay_out(id, layer, &analysis.tilings[id][pick[id.index()]], analysis.measured[id]);
+            builder.lay_out(id, layer, &layout.tilings[id], analysis.measured[id]);
         }
         builder.finish()
+    }
+}
+
+impl Chain {
+    /// The bytes that are held while each tile runs, each slot rounded up to whole steps of the alignment. With
+    /// `counts` only some slots count.
+    pub(crate) fn held(&self, alignment: Bytes, counts: impl Fn(&Slot) -> bool) -> Vec<Bytes> {
+        let size = |&slot: &SlotId| {
+            let slot = &self.slots[slot];
+            let bytes = slot.bytes.get().next_multiple_of(alignment.get());
+            if counts(slot) { Bytes(bytes) } else { Bytes::ZERO }
+        };
+        let mut held = Bytes::ZERO;
+        let of_tile = |tile: &ChainTile| {
+            held += tile.loads.iter().chain(&tile.begins).map(size).sum();
+            for (slot, old) in &tile.replaces {
+                held = held + size(slot) - size(old);
+            }
+            let during = held;
+            held = held - tile.ends.iter().map(size).sum();
+            during
+        };
+        self.tiles.iter().map(of_tile).collect()
+    }
+
+    /// The slots that are held while a tile runs.
+    pub(crate) fn live_at(&self, tile: usize) -> Vec<SlotId> {
+        let mut live = Vec::new();
+        for (at, of_tile) in self.tiles[..=tile].iter().enumerate() {
+            live.extend(of_tile.loads.iter().chain(&of_tile.begins));
+            live.extend(of_tile.replaces.iter().map(|(slot, _)| slot));
+            live.retain(|slot| !of_tile.replaces.iter().any(|(_, old)| old == slot));
+            if at < tile {
+                live.retain(|slot| !of_tile.ends.contains(slot));
+            }
+        }
+        live
+    }
+
+    /// The bytes that cross the DRAM channel for each layer.
+    pub(crate) fn traffic(&self, layers: usize) -> IdVec<LayerId, Bytes> {
+        let mut traffic: IdVec<LayerId, Bytes> = (0..layers).map(|_| Bytes::ZERO).collect();
+        for tile in &self.tiles {
+            let stored = tile.stores.iter().map(|&(slot, _)| self.slots[slot].bytes);
+            traffic[tile.layer] += tile.load_bytes + stored.sum();
+        }
+        traffic
     }
 }
 
 struct Builder<'a> {
     model: &'a Model,
     npu: &'a Npu,
+    spilled: &'a IdVec<TensorId, bool>,
     slots: IdVec<SlotId, Slot>,
     tiles: Vec<ChainTile>,
     /// The slots of inputs and of what layers have written.
@@ -130,18 +193,23 @@ impl Builder<'_> {
         };
         let op = if measured.is_some() { Op::Measured } else { layer.op };
         let first = self.tiles.len();
-        let mut weights = Vec::new();
+        let mut streamed = Vec::new();
         let mut sums = Sums { output: None, partial: None };
         for (part, cycles) in parts.into_iter().zip(cycles) {
             self.tiles.push(ChainTile::new(id, op, part, cycles));
-            self.add_reads(layer, &mut weights);
-            self.add_write(layer, &mut sums);
+            streamed = self.add_reads(layer, &streamed);
+            self.add_write(layer, first, &mut sums);
         }
         if let Some(slot) = sums.output {
             let replaceable = self.replaceable(layer, first, slot);
-            self.of_tensor[self.slots[slot].tensor].push(slot);
-            self.outputs.push(Output { slot, completed_by: self.tiles.len() - 1, replaceable });
+            self.complete(slot, replaceable);
         }
+    }
+
+    /// The newest tile completes what a slot holds.
+    fn complete(&mut self, slot: SlotId, replaceable: Vec<SlotId>) {
+        self.of_tensor[self.slots[slot].tensor].push(slot);
+        self.outputs.push(Output { slot, completed_by: self.tiles.len() - 1, replaceable });
     }
 
     fn tile(&mut self) -> &mut ChainTile {
@@ -151,45 +219,56 @@ impl Builder<'_> {
     fn add_slot(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
         let bytes = Bytes::of_elements(part.volume(), element_bits);
         self.last_use.push(self.tiles.len() - 1);
-        self.slots.push(Slot { tensor, part, element_bits, bytes, over: None })
+        self.slots.push(Slot { tensor, part, element_bits, bytes, over: None, sources: Vec::new() })
     }
 
-    /// The operands of the newest tile: what is not there yet is loaded for it. `weights` are those that this layer
-    /// has loaded.
-    fn add_reads(&mut self, layer: &Layer, weights: &mut Vec<SlotId>) {
+    /// The operands of the newest tile: what is not there yet is loaded for it. `before` are the streamed slots that the
+    /// layer's tile before this one read; this one's are the result.
+    fn add_reads(&mut self, layer: &Layer, before: &[SlotId]) -> Vec<SlotId> {
         let part = self.tile().part.clone();
+        let mut streamed = Vec::new();
         for read in &layer.reads {
             let tensor = &self.model.tensors[read.tensor];
             let Some(needed) = read.touched(&part, &tensor.shape) else { continue };
-            match tensor.kind {
-                TensorKind::Weight => {
-                    let is_it = |slot: &Slot| slot.tensor == read.tensor && slot.part == needed;
-                    let held = weights.iter().copied().find(|&slot| is_it(&self.slots[slot]));
-                    let slot = held.unwrap_or_else(|| self.load(read.tensor, needed, tensor.element_bits));
-                    if held.is_none() {
-                        weights.push(slot);
-                    }
-                    self.read(slot);
-                }
-                TensorKind::Input => {
-                    let held = self.of_tensor[read.tensor].first().copied();
-                    let slot = held.unwrap_or_else(|| self.load(read.tensor, tensor.whole(), tensor.element_bits));
-                    if held.is_none() {
-                        self.of_tensor[read.tensor].push(slot);
-                    }
-                    self.read(slot);
-                }
-                TensorKind::Activation | TensorKind::Output => {
-                    let holds = |slot: &SlotId| self.slots[*slot].part.meet(&needed).is_some();
-                    let holders: Vec<_> = self.of_tensor[read.tensor].iter().copied().filter(holds).collect();
-                    holders.into_iter().for_each(|slot| self.read(slot));
-                }
+            let is_kept = match tensor.kind {
+                TensorKind::Weight => false,
+                TensorKind::Input | TensorKind::Activation | TensorKind::Output => !self.spilled[read.tensor],
+            };
+            if !is_kept {
+                let slot = self.stream(read.tensor, needed, &[before, &streamed].concat());
+                streamed.push(slot);
+                self.read(slot);
+                continue;
             }
+            if tensor.kind == TensorKind::Input && self.of_tensor[read.tensor].is_empty() {
+                let slot = self.load(read.tensor, tensor.whole());
+                self.of_tensor[read.tensor].push(slot);
+            }
+            self.holders(read.tensor, &needed).into_iter().for_each(|slot| self.read(slot));
         }
+        streamed
     }
 
-    fn load(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
-        let slot = self.add_slot(tensor, part, element_bits);
+    /// The slots of a tensor that hold some of a box.
+    fn holders(&self, tensor: TensorId, part: &NdBox) -> Vec<SlotId> {
+        let holds = |slot: &SlotId| self.slots[*slot].part.meet(part).is_some();
+        self.of_tensor[tensor].iter().copied().filter(holds).collect()
+    }
+
+    /// The slot of a box that is loaded for the tiles in a row that read it: one of those `held`, or a new one.
+    fn stream(&mut self, tensor: TensorId, part: NdBox, held: &[SlotId]) -> SlotId {
+        let is_it = |slot: &Slot| slot.tensor == tensor && slot.part == part;
+        if let Some(slot) = held.iter().copied().find(|&slot| is_it(&self.slots[slot])) {
+            return slot;
+        }
+        let sources = self.holders(tensor, &part);
+        let slot = self.load(tensor, part);
+        self.slots[slot].sources = sources;
+        slot
+    }
+
+    fn load(&mut self, tensor: TensorId, part: NdBox) -> SlotId {
+        let slot = self.add_slot(tensor, part, self.model.tensors[tensor].element_bits);
         self.tile().loads.push(slot);
         slot
     }
@@ -202,32 +281,39 @@ impl Builder<'_> {
     }
 
     /// The output of the newest tile. Cut along k, all tiles but the last write sums of at least 32 bits, and all but
-    /// the first read what the one before wrote.
-    fn add_write(&mut self, layer: &Layer, sums: &mut Sums) {
+    /// the first read what the one before wrote. `first` is the layer's first tile.
+    fn add_write(&mut self, layer: &Layer, first: usize, sums: &mut Sums) {
         let Some(write) = &layer.write else { return };
         let tensor = &self.model.tensors[write.tensor];
         let part = self.tile().part.clone();
-        let output = *sums.output.get_or_insert_with(|| {
-            let written = write.touched(&layer.whole(), &tensor.shape).expect("a checked write touches its tensor");
-            self.begin(write.tensor, written, tensor.element_bits)
-        });
+        let written = write.touched(&part, &tensor.shape).expect("a checked write touches its tensor");
         let (is_first, is_last) = ends_of_sums(layer, &part);
+        let is_spilled = self.spilled[write.tensor];
         let sum_bits = tensor.element_bits.max(32);
-        if (is_first && is_last) || sum_bits == tensor.element_bits {
-            if !is_first {
-                self.read(output);
+        let is_sum = !is_last && sum_bits != tensor.element_bits;
+        if is_sum {
+            if is_first {
+                sums.partial = Some(self.begin(write.tensor, written, sum_bits));
             }
-            return self.write(output);
+        } else if is_spilled && (is_first || sums.output.is_none()) {
+            sums.output = Some(self.begin(write.tensor, written, tensor.element_bits));
         }
-        if is_first {
-            let written = write.touched(&part, &tensor.shape).expect("a checked write touches its tensor");
-            sums.partial = Some(self.begin(write.tensor, written, sum_bits));
+        if !is_spilled && self.tiles.len() - 1 == first {
+            let whole = write.touched(&layer.whole(), &tensor.shape).expect("a checked write touches its tensor");
+            sums.output = Some(self.begin(write.tensor, whole, tensor.element_bits));
         }
-        let partial = sums.partial.expect("k is the innermost loop, so its first tile came before");
         if !is_first {
-            self.read(partial);
+            self.read(sums.partial.or(sums.output).expect("k is the innermost loop, so its first tile came before"));
         }
-        self.write(if is_last { output } else { partial });
+        let target = if is_sum { sums.partial } else { sums.output };
+        self.write(target.expect("it was begun by this tile or by one before"));
+        if is_last {
+            sums.partial = None;
+        }
+        if is_last && is_spilled {
+            let slot = sums.output.take().expect("it was just written");
+            self.complete(slot, Vec::new());
+        }
     }
 
     fn begin(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
@@ -253,6 +339,7 @@ impl Builder<'_> {
             let old = &self.slots[slot];
             let mut reads = layer.reads.iter().filter(|read| read.tensor == old.tensor);
             self.model.tensors[old.tensor].kind == TensorKind::Activation
+                && !self.spilled[old.tensor]
                 && (&old.part, old.element_bits) == (&new.part, new.element_bits)
                 && reads.all(|read| read.access.as_ref() == Some(access))
         };
@@ -264,7 +351,7 @@ impl Builder<'_> {
         let mut replaced: IdVec<SlotId, bool> = self.slots.iter().map(|_| false).collect();
         for Output { slot, completed_by, replaceable } in std::mem::take(&mut self.outputs) {
             let tensor = self.slots[slot].tensor;
-            if self.model.tensors[tensor].kind == TensorKind::Output {
+            if self.model.tensors[tensor].kind == TensorKind::Output || self.spilled[tensor] {
                 let cycles = cost::transfer_cycles(self.npu, self.slots[slot].bytes);
                 self.tiles[completed_by].stores.push((slot, cycles));
             }
@@ -288,7 +375,7 @@ impl Builder<'_> {
     }
 }
 
-/// The buffers that a layer's tiles write.
+/// What a layer's tiles write: its output, or of a spilled one the newest box; and the sums that lead there.
 struct Sums {
     output: Option<SlotId>,
     partial: Option<SlotId>,

@@ -38,6 +38,8 @@ pub(super) struct Machine<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Live {
     address: u64,
+    /// Of which request it is: the next one's may begin before this one's is stored.
+    request: u32,
     /// When its store is done, once that is known.
     stored: Cycles,
     /// Whether a store is still to come.
@@ -47,6 +49,7 @@ struct Live {
 #[derive(Clone, Copy, Debug)]
 struct Unstored {
     job: usize,
+    request: u32,
     slot: SlotId,
     address: u64,
     bytes: Bytes,
@@ -115,8 +118,29 @@ impl<'a> Machine<'a> {
     /// The next tile of a job, if it were taken now. The job has one.
     pub(super) fn probe(&self, job: usize) -> Result<Step, NoRoom> {
         let in_time = self.unstored.iter().take_while(|output| output.ready <= self.dma_free).count();
-        // Space that outputs hold is worth a wait only where there is no other.
-        self.step(job, in_time).or_else(|_| self.step(job, self.unstored.len()))
+        let least = in_time.max(self.owed(job));
+        // Space that outputs hold is worth a wait only where there is no other: one more at a time.
+        let mut step = self.step(job, least);
+        for stores in least + 1..=self.unstored.len() {
+            if step.is_ok() {
+                break;
+            }
+            step = self.step(job, stores);
+        }
+        step
+    }
+
+    /// How many stores must come before the next tile's load, which loads what they store.
+    fn owed(&self, job: usize) -> usize {
+        let chain = self.chains[job];
+        let tile = &chain.tiles[self.next[job] % chain.tiles.len()];
+        let mut sources = tile.loads.iter().flat_map(|&slot| &chain.slots[slot].sources).peekable();
+        if sources.peek().is_none() {
+            return 0;
+        }
+        let sources: Vec<SlotId> = sources.copied().collect();
+        let is_source = |output: &Unstored| output.job == job && sources.contains(&output.slot);
+        self.unstored.iter().rposition(is_source).map_or(0, |last| last + 1)
     }
 
     fn step(&self, job: usize, stores: usize) -> Result<Step, NoRoom> {
@@ -135,6 +159,9 @@ impl<'a> Machine<'a> {
         let mut load_start = dma_free;
         for &slot in &tile.loads {
             load_start = load_start.max(take(slot, dma_free, Side::Low)?);
+            let sources = chain.slots[slot].sources.iter();
+            let there = sources.map(|&source| self.stored(job, source, &stored)).max();
+            load_start = load_start.max(there.unwrap_or_default());
         }
         let is_load = !tile.loads.is_empty();
         let loaded = if is_load { load_start + tile.load_cycles + self.latency } else { Cycles::ZERO };
@@ -158,6 +185,13 @@ impl<'a> Machine<'a> {
             space,
             stored,
         })
+    }
+
+    /// When a spilled slot is in DRAM, the oldest outputs having just been stored.
+    fn stored(&self, job: usize, slot: SlotId, just: &[Cycles]) -> Cycles {
+        let queued = self.unstored.iter().zip(just).rev();
+        let mut of_slot = queued.filter(|(output, _)| (output.job, output.slot) == (job, slot));
+        of_slot.next().map_or(self.live[job][slot].stored, |(_, &done)| done)
     }
 
     /// When the channel is free after the oldest `count` stores, and when each is done.
@@ -184,19 +218,19 @@ impl<'a> Machine<'a> {
         (self.dma_free, self.compute_free, self.done) = (step.dma_free, step.compute_done, step.done);
         let live = &mut self.live[step.job];
         for (&slot, &address) in tile.loads.iter().chain(&tile.begins).zip(&step.addresses) {
-            live[slot] = Live { address, ..Live::default() };
+            live[slot] = Live { address, request: step.request, ..Live::default() };
         }
         for &(slot, old) in &tile.replaces {
-            live[slot] = Live { address: live[old].address, ..Live::default() };
+            live[slot] = Live { address: live[old].address, request: step.request, ..Live::default() };
         }
         for &(slot, cycles) in &tile.stores {
             live[slot].is_owed = true;
             let (address, bytes) = (live[slot].address, chain.slots[slot].bytes);
-            let (job, ready) = (step.job, step.compute_done);
-            self.unstored.push_back(Unstored { job, slot, address, bytes, cycles, ready, released: None });
+            let (job, request, ready) = (step.job, step.request, step.compute_done);
+            self.unstored.push_back(Unstored { job, request, slot, address, bytes, cycles, ready, released: None });
         }
         for &slot in &tile.ends {
-            let Live { address, stored, is_owed } = self.live[step.job][slot];
+            let Live { address, request: _, stored, is_owed } = self.live[step.job][slot];
             if is_owed {
                 let mut owed = self.unstored.iter_mut().rev();
                 let output = owed.find(|output| (output.job, output.slot) == (step.job, slot));
@@ -209,11 +243,11 @@ impl<'a> Machine<'a> {
         self.space.forget(self.dma_free.min(self.compute_free));
     }
 
-    /// The oldest outputs are stored: what still reads them needs to know.
+    /// The oldest outputs are stored: what still reads them, or loads them again, needs to know.
     fn settle(&mut self, stored: &[Cycles]) {
         for (output, &done) in self.unstored.drain(..stored.len()).zip(stored) {
-            if output.released.is_none() {
-                let live = &mut self.live[output.job][output.slot];
+            let live = &mut self.live[output.job][output.slot];
+            if live.request == output.request {
                 (live.stored, live.is_owed) = (done, false);
             }
         }

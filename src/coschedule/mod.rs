@@ -5,6 +5,7 @@
 
 mod bound;
 mod chain;
+mod layout;
 mod machine;
 mod plan;
 mod policy;
@@ -12,13 +13,14 @@ mod space;
 
 use bound::Outline;
 use chain::Chain;
+use layout::TooLarge;
 use machine::NoRoom;
 pub use plan::{Plan, Planned, Stay, StayId, Tile, Transfer};
 pub use policy::Policy;
 use policy::Race;
 
-use crate::analysis::{Analysis, Tiling};
-use crate::ir::Model;
+use crate::analysis::Analysis;
+use crate::ir::{IdVec, LayerId, Model};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
@@ -42,6 +44,8 @@ pub struct Woven {
     pub is_serial: bool,
     /// The commands.
     pub plan: Plan,
+    /// For each job, what crosses the DRAM channel for each layer in one request.
+    pub traffic: Vec<IdVec<LayerId, Bytes>>,
     /// When the last is done.
     pub cycles: Cycles,
     /// No order of these tiles is shorter.
@@ -55,8 +59,8 @@ pub struct Woven {
 /// A layer for which the scratchpad has no room, whichever tiles and order were tried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "model '{model}': layer '{layer}' does not fit in the SRAM of {sram}: its tile takes {tile} of its own beside the \
-     activations that are still needed; give a larger sram.bytes or fewer requests, spilling is not modelled yet"
+    "model '{model}': layer '{layer}' does not fit in the SRAM of {sram}: {tile} are needed at once, with its smallest \
+     tile and all that can be spilled spilled; give a larger sram.bytes"
 )]
 pub struct NoFit {
     /// The model's name.
@@ -107,7 +111,7 @@ struct Choice {
 impl<'a> Weaver<'a> {
     /// Lays out each job, and finds the serial order to beat.
     pub fn new(npu: &'a Npu, jobs: &[Job<'a>]) -> Result<Self, NoFit> {
-        let layouts = jobs.iter().map(|job| layouts(npu, job)).collect();
+        let layouts = jobs.iter().map(|job| layouts(npu, job, jobs.len() as u64)).collect::<Result<_, _>>()?;
         let requests = jobs.iter().map(|job| job.requests).collect();
         let serial = Choice { layouts: Vec::new(), order: Vec::new(), cycles: Cycles::ZERO };
         let mut weaver = Self { npu, jobs: jobs.to_vec(), requests, layouts, serial };
@@ -134,6 +138,7 @@ impl<'a> Weaver<'a> {
             policy,
             is_serial: runs != policy,
             plan,
+            traffic: chains.iter().zip(&self.jobs).map(|(chain, job)| chain.traffic(job.model.layers.len())).collect(),
             cycles: choice.cycles,
             bound: bound::of_tiles(self.npu, &self.outlines(&choice.layouts)).max(floor),
             floor,
@@ -229,25 +234,31 @@ impl Search<'_, '_> {
     }
 }
 
-/// The different layouts of a job: each limit on a tile's load, and for each layer the coarsest tiling within it.
-fn layouts(npu: &Npu, job: &Job) -> Vec<Layout> {
-    let choose = |limit: Bytes| {
-        move |tilings: &[Tiling]| {
-            let within = tilings.iter().position(|tiling| tiling.load <= limit);
-            within.unwrap_or(tilings.len() - 1)
-        }
-    };
-    let mut picks: Vec<Vec<usize>> = Vec::new();
-    for limit in LIMITS {
-        let pick: Vec<usize> = job.analysis.tilings.iter().map(|tilings| choose(limit)(tilings)).collect();
-        if picks.last() != Some(&pick) {
-            picks.push(pick);
-        }
-    }
-    let layout = |pick: &Vec<usize>| {
-        let chain = Chain::new(job.model, job.analysis, npu, pick);
+/// The different layouts of a job: each limit on a tile's load in all of the scratchpad; and, where even the finest
+/// takes more than its share, in less and less of it.
+fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
+    let sram = npu.sram.bytes;
+    let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
+    let mut why = None;
+    let mut add =
+        |found: &mut Vec<(chain::Layout, Chain)>, limit, budget| match layout::lay_out(npu, job, limit, budget) {
+            Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
+            Ok(new) => found.push(new),
+            Err(too_large) => why = why.or(Some(too_large)),
+        };
+    LIMITS.into_iter().for_each(|limit| add(&mut found, limit, sram));
+    let peak = |chain: &Chain| chain.held(npu.sram.alignment_bytes, |_| true).into_iter().max();
+    let is_tight = found.last().and_then(|(_, chain)| peak(chain)).is_none_or(|peak| peak * jobs > sram);
+    let shares = if is_tight { &[6, 4, 3, 2, 1][..] } else { &[] };
+    shares.iter().for_each(|eighths| add(&mut found, LIMITS[LIMITS.len() - 1], Bytes(sram.get() / 8 * eighths)));
+    let layout = |(_, chain): (chain::Layout, Chain)| {
         let outline = Outline::new(npu, &chain, job.requests);
         Layout { chain, outline }
     };
-    picks.iter().map(layout).collect()
+    match (found.is_empty(), why) {
+        (true, Some(TooLarge { layer, needs })) => {
+            Err(NoFit { model: job.model.name.clone(), layer: job.model.layers[layer].name.clone(), tile: needs, sram })
+        }
+        (_, _) => Ok(found.into_iter().map(layout).collect()),
+    }
 }

@@ -119,10 +119,11 @@ mod tests {
         let mut slots = IdVec::new();
         let tiles = tiles.iter().map(|&(bytes, load, compute)| {
             let part = NdBox::whole([bytes]);
-            let slot = slots.push(Slot { tensor: TensorId(0), part, element_bits: 8, bytes: Bytes(bytes), over: None });
+            let (tensor, bytes) = (TensorId(0), Bytes(bytes));
+            let slot = slots.push(Slot { tensor, part, element_bits: 8, bytes, over: None, sources: Vec::new() });
             let mut tile = ChainTile::new(LayerId(0), Op::Measured, NdBox::whole([1]), Cycles(compute));
             (tile.loads, tile.reads, tile.ends) = (vec![slot], vec![slot], vec![slot]);
-            (tile.load_bytes, tile.load_cycles) = (Bytes(bytes), Cycles(load));
+            (tile.load_bytes, tile.load_cycles) = (bytes, Cycles(load));
             tile
         });
         let tiles = tiles.collect();

@@ -6,6 +6,7 @@
 mod timing;
 mod waits;
 
+use crate::analysis::with_traffic;
 use crate::coschedule::{Job, Plan, Planned, Stay, Transfer, Woven};
 use crate::ir::{Model, TensorKind};
 use crate::npu::Npu;
@@ -17,7 +18,14 @@ use crate::units::{Cycles, Ratio};
 
 /// The schedule file of what was woven.
 pub fn lower(npu: &Npu, jobs: &[Job], woven: &Woven) -> Schedule {
-    let models = jobs.iter().map(scheduled_model).collect();
+    let with_its_traffic = |(job, traffic)| {
+        let mut model = scheduled_model(job);
+        for (row, &bytes) in model.layers.iter_mut().zip(traffic) {
+            row.figures = with_traffic(npu, &row.layer, row.figures, bytes);
+        }
+        model
+    };
+    let models = jobs.iter().zip(&woven.traffic).map(with_its_traffic).collect();
     let buffers = woven.plan.stays.iter().map(|stay| buffer(jobs[stay.job].model, stay)).collect();
     let mut commands: IdVec<_, _> = woven.plan.commands.iter().map(command).collect();
     waits::derive(&mut commands, &buffers);

@@ -1,12 +1,14 @@
 //! The waits of each command: the fewest that make the stream right under any timing.
 //!
 //! A command must start only when every earlier command is done that touches the same bytes of SRAM, where one of the
-//! two writes. Much of that the queues say already: compute commands run in order, and so do transfers of one
+//! two writes; and a load of what was spilled, when all is stored that it brings. Much of that the queues say already: compute commands run in order, and so do transfers of one
 //! direction; and what waits for a command knows all that this one knew. A vector clock with a hand for each of the
 //! three classes (compute, load, store) keeps what is surely done before a command starts; only what it does not say
 //! becomes a wait.
 
-use crate::schedule::{Buffer, BufferId, Command, CommandId, Direction, IdVec};
+use std::collections::BTreeMap;
+
+use crate::schedule::{Buffer, BufferId, Command, CommandId, Direction, IdVec, ModelId, TensorId, Transfer};
 
 /// Compute, load, store.
 const CLASSES: usize = 3;
@@ -23,6 +25,7 @@ pub(super) fn derive(commands: &mut IdVec<CommandId, Command>, buffers: &IdVec<B
         order: [const { Vec::new() }; CLASSES],
         users: buffers.iter().map(|_| Users::default()).collect(),
         owners: Owners::default(),
+        stored: BTreeMap::new(),
     };
     for id in commands.ids() {
         let waits = deriver.command(&commands[id]);
@@ -43,6 +46,8 @@ struct Deriver<'a> {
     order: [Vec<CommandId>; CLASSES],
     users: IdVec<BufferId, Users>,
     owners: Owners,
+    /// What is stored of each tensor of each request, and how many stores there were with it.
+    stored: BTreeMap<(ModelId, Option<u32>, TensorId), Vec<(BufferId, u32)>>,
 }
 
 /// How many commands of each class there were up to the last that read, or wrote, a buffer.
@@ -79,6 +84,9 @@ impl Deriver<'_> {
                 needed = later(needed, self.owners.replace(buffer, self.buffers, &self.users));
             }
         }
+        if let Command::Dma(Transfer { op: Direction::Load, buffers, bytes: _, timing: _ }) = command {
+            needed[2] = buffers.iter().map(|&buffer| self.stores_of(buffer)).fold(needed[2], u32::max);
+        }
         let (waits, clock) = self.waits(class, needed);
         self.clocks.push(clock);
         self.order[class].push(CommandId::from(self.clocks.len() - 1));
@@ -86,7 +94,23 @@ impl Deriver<'_> {
         let now = self.order[class].len() as u32;
         reads.iter().for_each(|&buffer| self.users[buffer].reads[class] = now);
         writes.iter().for_each(|&buffer| self.users[buffer].writes[class] = now);
+        if let Command::Dma(Transfer { op: Direction::Store, buffers, bytes: _, timing: _ }) = command {
+            buffers.iter().for_each(|&buffer| self.stored.entry(self.tensor(buffer)).or_default().push((buffer, now)));
+        }
         waits
+    }
+
+    /// How many stores there were up to the last that stored some of what a buffer is loaded with.
+    fn stores_of(&self, buffer: BufferId) -> u32 {
+        let Some(stored) = self.stored.get(&self.tensor(buffer)) else { return 0 };
+        let part = &self.buffers[buffer].part;
+        let meeting = stored.iter().rev().find(|(other, _)| self.buffers[*other].part.meet(part).is_some());
+        meeting.map_or(0, |&(_, count)| count)
+    }
+
+    fn tensor(&self, buffer: BufferId) -> (ModelId, Option<u32>, TensorId) {
+        let buffer = &self.buffers[buffer];
+        (buffer.model, buffer.request, buffer.tensor)
     }
 
     /// The waits that a command of this class needs so that `needed` is surely done, and its clock with them.
@@ -146,8 +170,8 @@ impl Owners {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{LayerId, NdBox, Op, TensorId};
-    use crate::schedule::{ModelId, Tile, Timing, Transfer};
+    use crate::ir::{LayerId, NdBox, Op};
+    use crate::schedule::{Tile, Timing};
     use crate::units::{Bytes, Cycles};
 
     fn buffer(address: u64, bytes: u64) -> Buffer {

@@ -1,0 +1,136 @@
+//! The tiling of a layer for a scratchpad that is too small: the least traffic in the room that there is.
+
+use super::tiling::{Outer, Tiling, cuts_of_role, tiles_cycles, writes_boxes};
+use crate::ir::{IdVec, Layer, Model, NdBox, Operand, Role, TensorId, TensorKind};
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// The tiling whose tiles each need at most `room` of the scratchpad and that together move the fewest bytes; among
+/// those the one of the fewest cycles, then of the fewest cuts. A tile needs its weights, its boxes of `spilled`
+/// tensors, and partial sums. `None` where even the smallest tile, one fold, has no room.
+///
+/// For each cut of groups, n and k, m is cut no finer than it must: a coarser cut never moves more.
+pub fn fit(
+    model: &Model,
+    layer: &Layer,
+    npu: &Npu,
+    measured: Option<Cycles>,
+    spilled: &IdVec<TensorId, bool>,
+    room: Bytes,
+) -> Option<Tiling> {
+    let fitter = Fitter { model, layer, npu, spilled };
+    let whole: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
+    let mut best: Option<((Bytes, Cycles), Vec<u64>, Outer)> = None;
+    for of_group in fitter.halvings(Role::Group, &whole) {
+        for of_n in fitter.halvings(Role::N, &of_group) {
+            for of_k in fitter.halvings(Role::K, &of_n) {
+                let mut of_m = fitter.halvings(Role::M, &of_k).into_iter();
+                let Some(chunks) = of_m.find(|chunks| fitter.needs(chunks) <= room) else { continue };
+                if !writes_boxes(layer, &chunks) {
+                    continue;
+                }
+                for outer in [Outer::N, Outer::M] {
+                    let traffic = fitter.traffic(&chunks, outer);
+                    if best.as_ref().is_some_and(|((least, _), _, _)| *least < traffic) {
+                        continue;
+                    }
+                    let cycles = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
+                    if best.as_ref().is_none_or(|(least, _, _)| (traffic, cycles) < *least) {
+                        best = Some(((traffic, cycles), chunks.clone(), outer));
+                    }
+                }
+            }
+        }
+    }
+    best.map(|((_, compute), chunks, outer)| {
+        let load = fitter.loads(&NdBox::whole(chunks.iter().copied()));
+        Tiling { chunks, outer, load, compute }
+    })
+}
+
+struct Fitter<'a> {
+    model: &'a Model,
+    layer: &'a Layer,
+    npu: &'a Npu,
+    spilled: &'a IdVec<TensorId, bool>,
+}
+
+impl Fitter<'_> {
+    /// The chunks with the dimensions of a role as they are, then halved step by step: the outermost first, down to
+    /// one fold.
+    fn halvings(&self, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
+        let mut all = vec![chunks.to_vec()];
+        for cut in cuts_of_role(self.layer, self.npu, role) {
+            while let Some(halved) = cut.halve(&all[all.len() - 1]) {
+                all.push(halved);
+            }
+        }
+        all
+    }
+
+    fn is_streamed(&self, tensor: TensorId) -> bool {
+        self.model.tensors[tensor].kind == TensorKind::Weight || self.spilled[tensor]
+    }
+
+    fn aligned(&self, bytes: Bytes) -> Bytes {
+        Bytes(bytes.get().next_multiple_of(self.npu.sram.alignment_bytes.get()))
+    }
+
+    /// The operands that are loaded for tiles.
+    fn streamed(&self) -> impl Iterator<Item = &Operand> {
+        self.layer.reads.iter().filter(|read| self.is_streamed(read.tensor))
+    }
+
+    fn bytes(&self, operand: &Operand, tile: &NdBox) -> Bytes {
+        let tensor = &self.model.tensors[operand.tensor];
+        operand.touched(tile, &tensor.shape).map_or(Bytes::ZERO, |part| tensor.bytes_of(&part))
+    }
+
+    /// What a tile loads, if nothing stays from the one before.
+    fn loads(&self, tile: &NdBox) -> Bytes {
+        self.streamed().map(|read| self.bytes(read, tile)).sum()
+    }
+
+    /// What a tile of these sizes holds in the scratchpad of its own. The tile's place makes no difference but at the
+    /// edges, where padding makes it smaller; so it is taken in the middle, if there is one.
+    fn needs(&self, chunks: &[u64]) -> Bytes {
+        let tile = self.inner_tile(chunks);
+        let loads = self.streamed().map(|read| self.aligned(self.bytes(read, &tile))).sum::<Bytes>();
+        let Some(write) = &self.layer.write else { return loads };
+        let bits = self.model.tensors[write.tensor].element_bits;
+        let elements = write.touched(&tile, &self.model.tensors[write.tensor].shape).map_or(0, |part| part.volume());
+        let is_cut_along_k = (self.layer.dims.iter().zip(chunks)).any(|(dim, &c)| dim.role == Role::K && c < dim.size);
+        let sums = if is_cut_along_k && bits < 32 { Bytes::of_elements(elements, 32) } else { Bytes::ZERO };
+        let output = if self.spilled[write.tensor] { Bytes::of_elements(elements, bits) } else { Bytes::ZERO };
+        loads + self.aligned(sums) + self.aligned(output)
+    }
+
+    fn inner_tile(&self, chunks: &[u64]) -> NdBox {
+        let span = |(dim, &chunk): (&crate::ir::Dim, &u64)| {
+            let begin = if 2 * chunk <= dim.size { chunk } else { 0 };
+            (begin, (begin + chunk).min(dim.size)).into()
+        };
+        NdBox(self.layer.dims.iter().zip(chunks).map(span).collect())
+    }
+
+    /// What all tiles load. An operand stays for as long as only loops run that do not move it.
+    fn traffic(&self, chunks: &[u64], outer: Outer) -> Bytes {
+        let tile = self.inner_tile(chunks);
+        let mut loops: Vec<usize> = (0..chunks.len()).filter(|&d| chunks[d] < self.layer.dims[d].size).collect();
+        loops.sort_by_key(|&d| outer.depth(self.layer.dims[d].role));
+        let of_read = |read: &Operand| {
+            let moves = |d: usize| {
+                read.access.as_ref().is_some_and(|access| {
+                    access
+                        .0
+                        .iter()
+                        .any(|index| index.terms.iter().any(|&(dim, stride)| dim.index() == d && stride != 0))
+                })
+            };
+            let until = loops.iter().rposition(|&d| moves(d)).map_or(0, |last| last + 1);
+            let times: u64 = loops[..until].iter().map(|&d| self.layer.dims[d].size.div_ceil(chunks[d])).product();
+            self.bytes(read, &tile) * times
+        };
+        self.streamed().map(of_read).sum()
+    }
+}

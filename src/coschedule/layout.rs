@@ -1,0 +1,145 @@
+//! How a model is laid out in the scratchpad: how its layers are cut, and what is spilled where it is too small.
+
+use super::Job;
+use super::chain::{Chain, Layout, Slot};
+use crate::analysis::{self, Tiling};
+use crate::ir::{IdVec, LayerId, TensorId, TensorKind};
+use crate::npu::Npu;
+use crate::units::Bytes;
+
+/// A layer that no cutting and no spilling makes fit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooLarge {
+    pub(super) layer: LayerId,
+    /// What its smallest tile needs.
+    pub(super) needs: Bytes,
+}
+
+/// Lays out a job in `budget` bytes of the scratchpad: each layer in the coarsest of its tilings that loads at most
+/// `limit` for a tile; and, where that is too much, spilled and cut finer, worst tile first, until it fits.
+pub(super) fn lay_out(npu: &Npu, job: &Job, limit: Bytes, budget: Bytes) -> Result<(Layout, Chain), TooLarge> {
+    let coarsest = |tilings: &Vec<Tiling>| {
+        let within = tilings.iter().find(|tiling| tiling.load <= limit);
+        within.unwrap_or(&tilings[tilings.len() - 1]).clone()
+    };
+    let tilings = job.analysis.tilings.iter().map(coarsest).collect();
+    // What takes half of the room or more leaves none to work in.
+    let is_large =
+        |tensor: &crate::ir::Tensor| tensor.kind != TensorKind::Weight && tensor.bytes_of(&tensor.whole()) * 2 > budget;
+    let spilled: IdVec<TensorId, bool> = job.model.tensors.iter().map(is_large).collect();
+    let mut squeeze = Squeeze { npu, job, budget, refitted: IdVec::new(), layout: Layout { tilings, spilled } };
+    squeeze.refitted = job.model.layers.iter().map(|_| false).collect();
+    squeeze.run()
+}
+
+struct Squeeze<'a> {
+    npu: &'a Npu,
+    job: &'a Job<'a>,
+    budget: Bytes,
+    layout: Layout,
+    /// The layers that are cut for the room that they have.
+    refitted: IdVec<LayerId, bool>,
+}
+
+impl Squeeze<'_> {
+    fn run(mut self) -> Result<(Layout, Chain), TooLarge> {
+        let chain = self.chain();
+        let large: Vec<TensorId> = self.layout.spilled.iter_with_ids().filter(|(_, s)| **s).map(|(id, _)| id).collect();
+        self.refit_around(&large, &self.room(&chain));
+        loop {
+            let chain = self.chain();
+            let worst = self.worst_tiles(&chain);
+            if worst.is_empty() {
+                return Ok((self.layout, chain));
+            }
+            self.relieve(&chain, &worst)?;
+        }
+    }
+
+    /// For each layer that holds more than the budget its worst tile, and what that holds.
+    fn worst_tiles(&self, chain: &Chain) -> Vec<(usize, Bytes)> {
+        let held = chain.held(self.npu.sram.alignment_bytes, |_| true);
+        let mut worst: IdVec<LayerId, Option<(usize, Bytes)>> = self.job.model.layers.iter().map(|_| None).collect();
+        for (at, (tile, held)) in chain.tiles.iter().zip(held).enumerate() {
+            let of_layer = &mut worst[tile.layer];
+            if held > self.budget && of_layer.is_none_or(|(_, most)| held > most) {
+                *of_layer = Some((at, held));
+            }
+        }
+        worst.into_iter().flatten().collect()
+    }
+
+    /// Cuts each layer that holds too much for the room that it has; and where that does not go, or has not helped,
+    /// spills a tensor.
+    fn relieve(&mut self, chain: &Chain, worst: &[(usize, Bytes)]) -> Result<(), TooLarge> {
+        let room = self.room(chain);
+        let mut spilled: Vec<TensorId> = Vec::new();
+        for &(tile, needs) in worst {
+            let layer = chain.tiles[tile].layer;
+            let kept = chain.live_at(tile).into_iter().map(|slot| &chain.slots[slot]).collect::<Vec<_>>();
+            let freed = kept.iter().filter(|slot| spilled.contains(&slot.tensor)).map(|slot| slot.bytes).sum();
+            if needs.saturating_sub(freed) <= self.budget {
+                continue;
+            }
+            if !std::mem::replace(&mut self.refitted[layer], true) && self.refit(layer, room[layer]) {
+                continue;
+            }
+            let tensor = self.next_to_spill(layer, &kept).ok_or(TooLarge { layer, needs })?;
+            self.layout.spilled[tensor] = true;
+            self.refitted[layer] = false;
+            spilled.push(tensor);
+        }
+        self.refit_around(&spilled, &self.room(chain));
+        Ok(())
+    }
+
+    fn chain(&self) -> Chain {
+        Chain::new(self.job.model, self.job.analysis, self.npu, &self.layout)
+    }
+
+    /// What each layer's tiles may take of their own: the budget less what is kept for others meanwhile.
+    fn room(&self, chain: &Chain) -> IdVec<LayerId, Bytes> {
+        let is_kept = |slot: &Slot| {
+            self.job.model.tensors[slot.tensor].kind != TensorKind::Weight && !self.layout.spilled[slot.tensor]
+        };
+        let kept = chain.held(self.npu.sram.alignment_bytes, is_kept);
+        let mut room: IdVec<LayerId, Bytes> = self.job.model.layers.iter().map(|_| self.budget).collect();
+        for (tile, kept) in chain.tiles.iter().zip(kept) {
+            room[tile.layer] = room[tile.layer].min(self.budget.saturating_sub(kept));
+        }
+        room
+    }
+
+    /// Cuts the layers that use a spilled tensor anew: what they load of it counts now.
+    fn refit_around(&mut self, spilled: &[TensorId], room: &IdVec<LayerId, Bytes>) {
+        for (id, layer) in self.job.model.layers.iter_with_ids() {
+            if layer.reads.iter().chain(&layer.write).any(|operand| spilled.contains(&operand.tensor)) {
+                self.refitted[id] = self.refit(id, room[id]);
+            }
+        }
+    }
+
+    /// Cuts a layer for its room, twice over if that goes: so that the next tile is loaded while one runs.
+    fn refit(&mut self, id: LayerId, room: Bytes) -> bool {
+        let (model, measured) = (self.job.model, self.job.analysis.measured[id]);
+        let fit = |room| analysis::fit(model, &model.layers[id], self.npu, measured, &self.layout.spilled, room);
+        let tiling = fit(Bytes(room.get() / 2)).or_else(|| fit(room));
+        let is_fit = tiling.is_some();
+        if let Some(tiling) = tiling {
+            self.layout.tilings[id] = tiling;
+        }
+        is_fit
+    }
+
+    /// The tensor to spill next: of those that are kept while a layer's worst tile runs, one that it does not use itself
+    /// if there is one, for that adds only its store and one load; of these the largest.
+    fn next_to_spill(&self, layer: LayerId, live: &[&Slot]) -> Option<TensorId> {
+        let layer = &self.job.model.layers[layer];
+        let is_used = |tensor| layer.reads.iter().chain(&layer.write).any(|operand| operand.tensor == tensor);
+        let kept = live.iter().filter(|slot| {
+            self.job.model.tensors[slot.tensor].kind != TensorKind::Weight && !self.layout.spilled[slot.tensor]
+        });
+        let key = |slot: &&&Slot| (!is_used(slot.tensor), slot.bytes, std::cmp::Reverse(slot.tensor));
+        kept.max_by_key(key).map(|slot| slot.tensor)
+    }
+}
