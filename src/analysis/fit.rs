@@ -1,13 +1,24 @@
-//! The tiling of a layer for a scratchpad that is too small: the least traffic in the room that there is.
+//! The tiling of a layer for a scratchpad that is too small: the best for the room that there is.
 
 use super::tiling::{Outer, Tiling, cuts_of_role, tiles_cycles, writes_boxes};
+use crate::cost;
 use crate::ir::{IdVec, Layer, Model, NdBox, Operand, Role, TensorId, TensorKind};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
-/// The tiling whose tiles each need at most `room` of the scratchpad and that together move the fewest bytes; among
-/// those the one of the fewest cycles, then of the fewest cuts. A tile needs its weights, its boxes of `spilled`
-/// tensors, and partial sums. `None` where even the smallest tile, one fold, has no room.
+/// A tiling, and what its loads take.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The tiling.
+    pub tiling: Tiling,
+    /// All that its tiles load of weights and spilled tensors, in one transfer.
+    pub transfers: Cycles,
+}
+
+/// The tiling whose tiles each need at most `room` of the scratchpad and that keeps the busier engine busy for the
+/// shortest time; among those the one that moves the fewest bytes. Traffic alone would not do: the cut that moves the
+/// least is often so fine that the fills of its commands take longer than the transfers that it saves. A tile needs its
+/// weights, its boxes of `spilled` tensors, and partial sums. `None` where even the smallest tile, one fold, has no room.
 ///
 /// For each cut of groups, n and k, m is cut no finer than it must: a coarser cut never moves more.
 pub fn fit(
@@ -17,35 +28,35 @@ pub fn fit(
     measured: Option<Cycles>,
     spilled: &IdVec<TensorId, bool>,
     room: Bytes,
-) -> Option<Tiling> {
+) -> Option<Fit> {
     let fitter = Fitter { model, layer, npu, spilled };
     let whole: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
-    let mut best: Option<((Bytes, Cycles), Vec<u64>, Outer)> = None;
+    let mut best: Option<((Cycles, Bytes), Fit)> = None;
+    let mut offer = |chunks: &Vec<u64>, outer| {
+        let traffic = fitter.traffic(chunks, outer);
+        let transfers = cost::transfer_cycles(npu, traffic);
+        if best.as_ref().is_some_and(|((busy, _), _)| *busy < transfers) {
+            return;
+        }
+        let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, chunks));
+        let key = (compute.max(transfers), traffic);
+        if best.as_ref().is_none_or(|(least, _)| key < *least) {
+            let load = fitter.loads(&NdBox::whole(chunks.iter().copied()));
+            best = Some((key, Fit { tiling: Tiling { chunks: chunks.clone(), outer, load, compute }, transfers }));
+        }
+    };
     for of_group in fitter.halvings(Role::Group, &whole) {
         for of_n in fitter.halvings(Role::N, &of_group) {
             for of_k in fitter.halvings(Role::K, &of_n) {
-                let mut of_m = fitter.halvings(Role::M, &of_k).into_iter();
-                let Some(chunks) = of_m.find(|chunks| fitter.needs(chunks) <= room) else { continue };
-                if !writes_boxes(layer, &chunks) {
-                    continue;
-                }
-                for outer in [Outer::N, Outer::M] {
-                    let traffic = fitter.traffic(&chunks, outer);
-                    if best.as_ref().is_some_and(|((least, _), _, _)| *least < traffic) {
-                        continue;
-                    }
-                    let cycles = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
-                    if best.as_ref().is_none_or(|(least, _, _)| (traffic, cycles) < *least) {
-                        best = Some(((traffic, cycles), chunks.clone(), outer));
-                    }
+                let of_m = fitter.halvings(Role::M, &of_k);
+                let coarsest = of_m.iter().find(|chunks| fitter.needs(chunks) <= room);
+                if let Some(chunks) = coarsest.filter(|chunks| writes_boxes(layer, chunks)) {
+                    [Outer::N, Outer::M].into_iter().for_each(|outer| offer(chunks, outer));
                 }
             }
         }
     }
-    best.map(|((_, compute), chunks, outer)| {
-        let load = fitter.loads(&NdBox::whole(chunks.iter().copied()));
-        Tiling { chunks, outer, load, compute }
-    })
+    best.map(|(_, fit)| fit)
 }
 
 struct Fitter<'a> {

@@ -8,7 +8,7 @@ mod floor;
 mod tiling;
 
 pub use figures::with_traffic;
-pub use fit::fit;
+pub use fit::{Fit, fit};
 pub use tiling::Tiling;
 
 use crate::ir::{Figures, IdVec, LayerId, Model, Op};

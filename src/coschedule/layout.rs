@@ -119,13 +119,16 @@ impl Squeeze<'_> {
         }
     }
 
-    /// Cuts a layer for its room, twice over if that goes: so that the next tile is loaded while one runs.
+    /// Cuts a layer for half of its room, where the next tile is loaded while one runs, or for all of it, where they take
+    /// turns: whichever is shorter.
     fn refit(&mut self, id: LayerId, room: Bytes) -> bool {
         let (model, measured) = (self.job.model, self.job.analysis.measured[id]);
         let fit = |room| analysis::fit(model, &model.layers[id], self.npu, measured, &self.layout.spilled, room);
-        let tiling = fit(Bytes(room.get() / 2)).or_else(|| fit(room));
-        let is_fit = tiling.is_some();
-        if let Some(tiling) = tiling {
+        let in_half = fit(Bytes(room.get() / 2)).map(|fit| (fit.tiling.compute.max(fit.transfers), fit.tiling));
+        let in_all = fit(room).map(|fit| (fit.tiling.compute + fit.transfers, fit.tiling));
+        let best = in_half.into_iter().chain(in_all).min_by_key(|(cycles, _)| *cycles);
+        let is_fit = best.is_some();
+        if let Some((_, tiling)) = best {
             self.layout.tilings[id] = tiling;
         }
         is_fit
