@@ -255,9 +255,10 @@ impl Builder<'_> {
         self.of_tensor[tensor].iter().copied().filter(holds).collect()
     }
 
-    /// The slot of a box that is loaded for the tiles in a row that read it: one of those `held`, or a new one.
+    /// The slot of a box that is loaded for the tiles in a row that read it: one of those `held` that has it, or a new
+    /// one.
     fn stream(&mut self, tensor: TensorId, part: NdBox, held: &[SlotId]) -> SlotId {
-        let is_it = |slot: &Slot| slot.tensor == tensor && slot.part == part;
+        let is_it = |slot: &Slot| slot.tensor == tensor && slot.part.contains(&part);
         if let Some(slot) = held.iter().copied().find(|&slot| is_it(&self.slots[slot])) {
             return slot;
         }
