@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{NPUS, Network, assert_snapshot, npu, pairs, schedules};
+use common::{NPUS, Network, alone, assert_snapshot, npu, pairs, schedules};
 use layerweaver::report;
 use layerweaver::simulate;
 use layerweaver::stream::scheduled_model;
@@ -26,9 +26,10 @@ fn summary_of_each_pair() {
         let mut text = String::new();
         for name in NPUS {
             let npu = npu(name);
-            let schedules = schedules(&npu, &Network::read(a, &npu), &Network::read(b, &npu), [1, 1]);
+            let (of_a, of_b) = (Network::read(a, &npu), Network::read(b, &npu));
+            let schedules = schedules(&npu, &of_a, &of_b, [1, 1]);
             let mut table = Vec::new();
-            report::compare_table(&mut table, &schedules).expect("memory takes all");
+            report::compare_table(&mut table, &schedules, &alone(&npu, &of_a, &of_b)).expect("memory takes all");
             text += &format!("{name}\n{}", String::from_utf8(table).expect("text"));
             for schedule in &schedules {
                 let summary = &schedule.summary;
@@ -37,6 +38,8 @@ fn summary_of_each_pair() {
                 assert!(summary.floor_cycles <= summary.bound_cycles && summary.bound_cycles <= summary.cycles);
                 assert!(summary.policy == "round-robin" || summary.cycles <= summary.serial_cycles);
             }
+            let optimal = schedules.last().expect("optimal is the last policy").summary.cycles;
+            assert!(schedules.iter().all(|schedule| optimal <= schedule.summary.cycles), "{a} {b} on {name}");
         }
         assert_snapshot("summary", &format!("{a}+{b}"), &text);
     }

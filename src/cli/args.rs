@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::coschedule::Policy;
+use crate::coschedule::{Effort, Policy};
 use crate::npu::Precision;
 
 /// Weaves the layers of two models into one static command stream for an NPU.
@@ -37,7 +37,7 @@ pub(super) struct Compile {
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// How the next tile is chosen
-    #[arg(long, default_value = "greedy")]
+    #[arg(long, default_value = "optimal")]
     pub(super) policy: PolicyName,
 }
 
@@ -64,6 +64,9 @@ pub(super) struct Pair {
     /// Inferences of each model in the stream
     #[arg(long, value_name = "A,B", value_parser = parse_requests, default_value = "1,1")]
     pub(super) requests: [u32; 2],
+    /// How long `optimal` searches: low, normal, high, or a number of states
+    #[arg(long, value_name = "EFFORT", value_parser = parse_effort, default_value = "normal")]
+    pub(super) effort: Effort,
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +113,7 @@ pub(super) struct Npus {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum PolicyName {
+    Optimal,
     Greedy,
     RoundRobin,
     Serial,
@@ -118,6 +122,7 @@ pub(super) enum PolicyName {
 impl PolicyName {
     pub(super) const fn policy(self) -> Policy {
         match self {
+            Self::Optimal => Policy::Optimal,
             Self::Greedy => Policy::Greedy,
             Self::RoundRobin => Policy::RoundRobin,
             Self::Serial => Policy::Serial,
@@ -168,6 +173,15 @@ fn parse_requests(text: &str) -> Result<[u32; 2], String> {
     let counts: Option<[u32; 2]> = counts.and_then(|counts| counts.try_into().ok());
     let in_range = |counts: &[u32; 2]| counts.iter().all(|count| (1..=MOST_REQUESTS).contains(count));
     counts.filter(in_range).ok_or_else(|| format!("give two whole numbers from 1 to {MOST_REQUESTS}, as in 3,1"))
+}
+
+fn parse_effort(text: &str) -> Result<Effort, String> {
+    match text {
+        "low" => Ok(Effort::LOW),
+        "normal" => Ok(Effort::NORMAL),
+        "high" => Ok(Effort::HIGH),
+        states => states.parse().map(Effort).map_err(|_| "give low, normal, high or a number of states".into()),
+    }
 }
 
 fn parse_dim(text: &str) -> Result<(String, u64), String> {

@@ -113,7 +113,8 @@ fn compile(args: &Compile, out: &mut Out) -> Result<(), Failure> {
     let npu = input::npu(&args.pair.target.npu)?;
     let models = read_pair(&args.pair, &npu, out)?;
     let jobs = jobs(&models, args.pair.requests);
-    let woven = Weaver::new(&npu, &jobs).and_then(|weaver| weaver.weave(args.policy.policy()));
+    let woven =
+        Weaver::new(&npu, &jobs).and_then(|weaver| weaver.with_effort(args.pair.effort).weave(args.policy.policy()));
     let woven = woven.map_err(|no_fit| Failure::Input(no_fit.to_string()))?;
     let schedule = checked(&npu, &jobs, &woven)?;
     let mut text = Vec::new();
@@ -133,7 +134,7 @@ fn compare(args: &Compare, out: &mut Out) -> Result<(), Failure> {
     let models = read_pair(&args.pair, &npu, out)?;
     let jobs = jobs(&models, args.pair.requests);
     let no_fit = |no_fit: crate::coschedule::NoFit| Failure::Input(no_fit.to_string());
-    let weaver = Weaver::new(&npu, &jobs).map_err(no_fit)?;
+    let weaver = Weaver::new(&npu, &jobs).map_err(no_fit)?.with_effort(args.pair.effort);
     let mut schedules = Vec::new();
     for policy in Policy::ALL {
         let woven = weaver.weave(policy).map_err(no_fit)?;
@@ -141,7 +142,7 @@ fn compare(args: &Compare, out: &mut Out) -> Result<(), Failure> {
         schedules.push(checked(&npu, &jobs, &woven)?);
     }
     match args.format {
-        TableOrJson::Table => report::compare_table(&mut out.results, &schedules)?,
+        TableOrJson::Table => report::compare_table(&mut out.results, &schedules, &weaver.alone().map_err(no_fit)?)?,
         TableOrJson::Json => report::json_lines(&mut out.results, schedules.iter().map(|schedule| &schedule.summary))?,
     }
     Ok(())

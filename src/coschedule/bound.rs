@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use super::chain::Chain;
+use super::chain::{Chain, ChainTile};
 use crate::cost;
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
@@ -29,7 +29,7 @@ pub(super) struct Block {
 impl Block {
     const EMPTY: Self = Self { dma: 0, compute: 0, span: NEVER };
 
-    fn tile(load: Option<Cycles>, compute: Cycles, latency: Cycles) -> Self {
+    pub(super) fn tile(load: Option<Cycles>, compute: Cycles, latency: Cycles) -> Self {
         let compute = i128::from(compute.get());
         match load {
             None => Self { dma: 0, compute, span: NEVER },
@@ -40,7 +40,7 @@ impl Block {
         }
     }
 
-    fn then(self, next: Self) -> Self {
+    pub(super) fn then(self, next: Self) -> Self {
         Self {
             dma: self.dma + next.dma,
             compute: self.compute + next.compute,
@@ -61,7 +61,7 @@ impl Block {
 
     /// Johnson's order, `min(head, other's tail) ≤ min(other's head, tail)`, as a total preorder: first the blocks with
     /// head < tail, by head; then the others, by falling tail.
-    fn cmp(self, other: Self) -> Ordering {
+    pub(super) fn cmp(self, other: Self) -> Ordering {
         let key = |block: Self| {
             let (head, tail) = block.head_and_tail();
             if head < tail { (0, head) } else { (1, -tail) }
@@ -75,6 +75,9 @@ impl Block {
 pub(super) struct Outline {
     /// The composite blocks of all its requests, in Johnson's order.
     blocks: Vec<Block>,
+    /// The same without the last tile.
+    but_last: Vec<Block>,
+    last: Block,
     /// All tiles in a row.
     whole: Block,
     /// Cycles of all its stores.
@@ -86,43 +89,66 @@ pub(super) struct Outline {
 impl Outline {
     pub(super) fn new(npu: &Npu, chain: &Chain, requests: u32) -> Self {
         let latency = Cycles(npu.dram.latency_cycles);
-        let mut blocks: Vec<Block> = Vec::new();
-        let mut whole = Block::EMPTY;
-        let of_request = chain.tiles.iter();
-        for tile in (0..requests).flat_map(|_| of_request.clone()) {
+        let of_tile = |tile: &ChainTile| {
             let load = (!tile.loads.is_empty()).then_some(tile.load_cycles);
-            let mut block = Block::tile(load, tile.cycles, latency);
-            whole = whole.then(block);
-            // A tile that should go before its predecessor goes right after it: they are one composite job.
-            while let Some(before) = blocks.pop_if(|before| block.cmp(*before) == Ordering::Less) {
-                block = before.then(block);
-            }
-            blocks.push(block);
-        }
+            Block::tile(load, tile.cycles, latency)
+        };
+        let of_request: Vec<Block> = chain.tiles.iter().map(of_tile).collect();
+        let all = of_request.len() * requests as usize;
+        let tiles = || of_request.iter().copied().cycle();
+        let but_last = composite(tiles().take(all.saturating_sub(1)));
+        let last = of_request.last().copied().unwrap_or(Block::EMPTY);
+        let mut blocks = but_last.clone();
+        join(&mut blocks, last);
+        let whole = tiles().take(all).fold(Block::EMPTY, Block::then);
         let stores = chain.tiles.iter().flat_map(|tile| &tile.stores);
         let stores: Cycles = stores.map(|&(_, cycles)| cycles).sum();
-        let last = chain.tiles.last().map_or(&[][..], |tile| &tile.stores);
-        let tail = last.iter().map(|&(_, cycles)| cycles).sum::<Cycles>();
-        let tail = if last.is_empty() { tail } else { tail + latency };
-        Self { blocks, whole, stores: stores * u64::from(requests), tail }
+        let final_stores = chain.tiles.last().map_or(&[][..], |tile| &tile.stores);
+        let tail = final_stores.iter().map(|&(_, cycles)| cycles).sum::<Cycles>();
+        let tail = if final_stores.is_empty() { tail } else { tail + latency };
+        Self { blocks, but_last, last, whole, stores: stores * u64::from(requests), tail }
     }
+}
+
+/// A chain as composite blocks, in Johnson's order.
+fn composite(tiles: impl Iterator<Item = Block>) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    tiles.for_each(|tile| join(&mut blocks, tile));
+    blocks
+}
+
+/// Adds a chain's next tile: a tile that should go before its predecessor goes right after it, as one composite job.
+fn join(blocks: &mut Vec<Block>, mut block: Block) {
+    while let Some(before) = blocks.pop_if(|before| block.cmp(*before) == Ordering::Less) {
+        block = before.then(block);
+    }
+    blocks.push(block);
+}
+
+/// The flow shop's best order of chains of blocks, as one block.
+fn weave<'a>(chains: impl Iterator<Item = &'a Vec<Block>>) -> Block {
+    let mut blocks: Vec<Block> = chains.flatten().copied().collect();
+    // The sort is stable, and each chain's blocks are in order already.
+    blocks.sort_by(|a, b| a.cmp(*b));
+    blocks.into_iter().fold(Block::EMPTY, Block::then)
 }
 
 /// A lower bound for these tiles and layer order, under any order of commands.
 ///
-/// The largest of: the flow shop's optimum, and after it the least that any job has still to store when its last tile
-/// is done; all transfers one after the other, and one latency; each job alone.
+/// The largest of: for the job that is the last to compute, whichever suits best, the flow shop's optimum with its last
+/// tile at the end, and what it has to store after that; all transfers one after the other, and one latency; each job
+/// alone.
 pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
-    let mut blocks: Vec<Block> = jobs.iter().flat_map(|job| &job.blocks).copied().collect();
-    // The sort is stable, and each job's blocks are in order already.
-    blocks.sort_by(|a, b| a.cmp(*b));
-    let woven = blocks.into_iter().fold(Block::EMPTY, Block::then).makespan();
-    let tail = jobs.iter().map(|job| job.tail).min().unwrap_or_default();
+    let ending_with = |last: usize| {
+        let chains = jobs.iter().enumerate().map(|(i, job)| if i == last { &job.but_last } else { &job.blocks });
+        weave(chains).then(jobs[last].last).makespan() + jobs[last].tail
+    };
+    let woven = (0..jobs.len()).map(ending_with).min().unwrap_or_default();
     let alone = jobs.iter().map(|job| job.whole.makespan() + job.tail).max().unwrap_or_default();
     let loads = Cycles(jobs.iter().map(|job| u64::try_from(job.whole.dma).expect("bounded")).sum());
     let transfers = loads + jobs.iter().map(|job| job.stores).sum();
     let transfers = if transfers > Cycles::ZERO { transfers + Cycles(npu.dram.latency_cycles) } else { transfers };
-    (woven + tail).max(alone).max(transfers)
+    woven.max(alone).max(transfers)
 }
 
 /// What jobs take one after the other, in this order, with unlimited SRAM.
@@ -158,20 +184,7 @@ mod tests {
     }
 
     fn woven(chains: [&[Block]; 2]) -> Cycles {
-        let outlines = chains.map(|tiles| {
-            let mut blocks: Vec<Block> = Vec::new();
-            for &tile in tiles {
-                let mut block = tile;
-                while let Some(before) = blocks.pop_if(|before| block.cmp(*before) == Ordering::Less) {
-                    block = before.then(block);
-                }
-                blocks.push(block);
-            }
-            blocks
-        });
-        let mut blocks = outlines.concat();
-        blocks.sort_by(|a, b| a.cmp(*b));
-        blocks.into_iter().fold(Block::EMPTY, Block::then).makespan()
+        weave(chains.map(|tiles| composite(tiles.iter().copied())).iter()).makespan()
     }
 
     /// The least makespan over all interleavings, by trying each.

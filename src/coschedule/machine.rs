@@ -19,6 +19,8 @@ pub(super) struct Machine<'a> {
     chains: &'a [&'a Chain],
     requests: &'a [u32],
     latency: Cycles,
+    /// Whether outputs stay until all is loaded, as long as there is room.
+    stores_late: bool,
     /// When the DRAM channel is free for the next transfer.
     pub(super) dma_free: Cycles,
     /// When the compute engine is free for the next tile.
@@ -95,6 +97,7 @@ impl<'a> Machine<'a> {
             chains,
             requests,
             latency: Cycles(npu.dram.latency_cycles),
+            stores_late: false,
             dma_free: Cycles::ZERO,
             compute_free: Cycles::ZERO,
             done: Cycles::ZERO,
@@ -103,6 +106,11 @@ impl<'a> Machine<'a> {
             live: chains.iter().map(|chain| chain.slots.iter().map(|_| Live::default()).collect()).collect(),
             unstored: VecDeque::new(),
         }
+    }
+
+    /// The same machine, which stores no output before the last load, unless it needs the room.
+    pub(super) fn storing_late(self, stores_late: bool) -> Self {
+        Self { stores_late, ..self }
     }
 
     /// Tiles of a job that are done, and all that it has.
@@ -117,7 +125,8 @@ impl<'a> Machine<'a> {
 
     /// The next tile of a job, if it were taken now. The job has one.
     pub(super) fn probe(&self, job: usize) -> Result<Step, NoRoom> {
-        let in_time = self.unstored.iter().take_while(|output| output.ready <= self.dma_free).count();
+        let in_time =
+            self.unstored.iter().take_while(|output| !self.stores_late && output.ready <= self.dma_free).count();
         let least = in_time.max(self.owed(job));
         // Space that outputs hold is worth a wait only where there is no other: one more at a time.
         let mut step = self.step(job, least);

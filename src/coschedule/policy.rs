@@ -1,6 +1,6 @@
 //! The policies: which job's tile comes next.
 
-use super::chain::Chain;
+use super::chain::{Chain, ChainTile};
 use super::machine::{Machine, NoRoom, Step};
 use super::plan::{Plan, Recorder};
 use crate::npu::Npu;
@@ -13,13 +13,16 @@ pub enum Policy {
     Serial,
     /// In turn, in proportion to the jobs' tiles.
     RoundRobin,
-    /// Layerweaver's (HPCA 2021): the tile that leaves the engines idle the least.
+    /// Layerweaver's (HPCA 2021): the tile that leaves the engines idle the least; at ties, which are the rule while the
+    /// DMA engine is ahead, in turn.
     Greedy,
+    /// The best of all these and of a search, which ends where a lower bound says that nothing is better.
+    Optimal,
 }
 
 impl Policy {
     /// All policies, the baseline first.
-    pub const ALL: [Self; 3] = [Self::Serial, Self::RoundRobin, Self::Greedy];
+    pub const ALL: [Self; 4] = [Self::Serial, Self::RoundRobin, Self::Greedy, Self::Optimal];
 
     /// As the command line and the schedule file call it.
     pub const fn name(self) -> &'static str {
@@ -27,74 +30,111 @@ impl Policy {
             Self::Serial => "serial",
             Self::RoundRobin => "round-robin",
             Self::Greedy => "greedy",
+            Self::Optimal => "optimal",
         }
     }
 }
 
+/// How the next tile is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Serial,
+    RoundRobin,
+    Greedy,
+    /// The jobs in the order in which their tiles come; where a tile has no room yet, the other job's comes first.
+    Order(Vec<u8>),
+}
+
 /// What runs, and on what.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Race<'a> {
     pub(super) npu: &'a Npu,
-    pub(super) chains: &'a [&'a Chain],
+    pub(super) chains: Vec<&'a Chain>,
     pub(super) requests: &'a [u32],
     /// The jobs by precedence: serial's order, and who is first where a policy finds no difference.
     pub(super) order: &'a [usize],
 }
 
 impl Race<'_> {
-    /// The cycles that a policy takes.
-    pub(super) fn cycles(&self, policy: Policy) -> Result<Cycles, NoRoom> {
-        self.run(policy, |_| ()).map(|(_, cycles)| cycles)
+    /// The cycles that it takes, if less than a limit.
+    pub(super) fn cycles(&self, way: &Way, stores_late: bool, limit: Option<Cycles>) -> Result<Option<Cycles>, NoRoom> {
+        self.run(way, stores_late, limit, |_| ()).map(|done| done.map(|(_, cycles)| cycles))
     }
 
-    /// The plan that a policy makes.
-    pub(super) fn plan(&self, policy: Policy) -> Result<Plan, NoRoom> {
-        let mut recorder = Recorder::new(self.chains);
-        let (unstored, _) = self.run(policy, |step| recorder.step(step))?;
-        recorder.store(unstored);
+    /// The plan that comes of it.
+    pub(super) fn plan(&self, way: &Way, stores_late: bool) -> Result<Plan, NoRoom> {
+        let mut recorder = Recorder::new(&self.chains);
+        let done = self.run(way, stores_late, None, |step| recorder.step(step))?;
+        recorder.store(done.map_or(0, |(unstored, _)| unstored));
         Ok(recorder.finish())
     }
 
-    fn run(&self, policy: Policy, mut each: impl FnMut(&Step)) -> Result<(usize, Cycles), NoRoom> {
-        let mut machine = Machine::new(self.npu, self.chains, self.requests);
-        while let Some(step) = self.next(policy, &machine)? {
+    /// Runs all tiles; `None` as soon as it is sure to take as much as the limit.
+    fn run(
+        &self,
+        way: &Way,
+        stores_late: bool,
+        limit: Option<Cycles>,
+        mut each: impl FnMut(&Step),
+    ) -> Result<Option<(usize, Cycles)>, NoRoom> {
+        let mut machine = Machine::new(self.npu, &self.chains, self.requests).storing_late(stores_late);
+        let (mut compute_left, mut loads_left) = (self.sum(|tile| tile.cycles), self.sum(|tile| tile.load_cycles));
+        let mut level = 0;
+        while let Some(step) = self.next(way, level, &machine)? {
+            let tile = &self.chains[step.job].tiles[step.tile];
+            (compute_left, loads_left) = (compute_left - tile.cycles, loads_left - tile.load_cycles);
+            level += 1;
             each(&step);
             machine.take(step);
+            let least = (machine.compute_free + compute_left).max(machine.dma_free + loads_left);
+            if limit.is_some_and(|limit| limit <= least) {
+                return Ok(None);
+            }
         }
-        Ok(machine.finish())
+        let (unstored, cycles) = machine.finish();
+        Ok(limit.is_none_or(|limit| cycles < limit).then_some((unstored, cycles)))
+    }
+
+    /// A sum over all tiles of all requests.
+    fn sum(&self, of: impl Fn(&ChainTile) -> Cycles) -> Cycles {
+        let of_job =
+            |(chain, &requests): (&&Chain, &u32)| chain.tiles.iter().map(&of).sum::<Cycles>() * u64::from(requests);
+        self.chains.iter().zip(self.requests).map(of_job).sum()
     }
 
     /// The next step; `None` when all is done.
-    fn next(&self, policy: Policy, machine: &Machine) -> Result<Option<Step>, NoRoom> {
+    fn next(&self, way: &Way, level: usize, machine: &Machine) -> Result<Option<Step>, NoRoom> {
         let mut jobs = self.order.iter().copied().filter(|&job| machine.has_next(job));
-        match policy {
-            Policy::Serial => jobs.next().map(|job| machine.probe(job)).transpose(),
-            Policy::RoundRobin => {
-                let mut jobs: Vec<usize> = jobs.collect();
-                // (done + 1) / all, compared by cross products; the sort is stable.
-                jobs.sort_by(|&a, &b| {
-                    let ((a_done, a_all), (b_done, b_all)) = (machine.progress(a), machine.progress(b));
-                    let cross = |done: u64, all: u64| u128::from(done + 1) * u128::from(all);
-                    cross(a_done, b_all).cmp(&cross(b_done, a_all))
+        match way {
+            Way::Serial => jobs.next().map(|job| machine.probe(job)).transpose(),
+            Way::RoundRobin => first_that_fits(in_turn(jobs, machine).into_iter().map(|job| machine.probe(job))),
+            Way::Greedy => {
+                // The sort is stable: at ties the job comes first whose turn it is.
+                let mut steps: Vec<_> = in_turn(jobs, machine).into_iter().map(|job| machine.probe(job)).collect();
+                steps.sort_by_key(|step| {
+                    step.as_ref().map_or(Cycles(u64::MAX), |step| step.compute_idle + step.dma_idle)
                 });
-                first_that_fits(jobs.into_iter().map(|job| machine.probe(job)))
-            }
-            Policy::Greedy => {
-                let mut steps: Vec<_> = jobs.map(|job| machine.probe(job)).collect();
-                steps.sort_by_key(|step| step.as_ref().map_or((Cycles(u64::MAX), 0), |step| self.greed(step)));
                 first_that_fits(steps.into_iter())
+            }
+            Way::Order(order) => {
+                let mut jobs: Vec<usize> = jobs.collect();
+                jobs.sort_by_key(|&job| order.get(level).is_none_or(|&next| usize::from(next) != job));
+                first_that_fits(jobs.into_iter().map(|job| machine.probe(job)))
             }
         }
     }
+}
 
-    /// What greedy takes the least of: cycles in which an engine has to wait; and, where both tiles leave the same,
-    /// which is the rule while the DMA engine is ahead, compute less load. So the tile that loads the most is taken for
-    /// as long as there is compute to hide it, and the one that computes the most when there is none.
-    fn greed(&self, step: &Step) -> (Cycles, i128) {
-        let tile = &self.chains[step.job].tiles[step.tile];
-        let surplus = i128::from(tile.cycles.get()) - i128::from(tile.load_cycles.get());
-        (step.compute_idle + step.dma_idle, surplus)
-    }
+/// The jobs by how far they would be: in proportion to their tiles.
+fn in_turn(jobs: impl Iterator<Item = usize>, machine: &Machine) -> Vec<usize> {
+    let mut jobs: Vec<usize> = jobs.collect();
+    // (done + 1) / all, compared by cross products; the sort is stable.
+    jobs.sort_by(|&a, &b| {
+        let ((a_done, a_all), (b_done, b_all)) = (machine.progress(a), machine.progress(b));
+        let cross = |done: u64, all: u64| u128::from(done + 1) * u128::from(all);
+        cross(a_done, b_all).cmp(&cross(b_done, a_all))
+    });
+    jobs
 }
 
 /// The first step that has room; where none has, why the first has not.
@@ -109,46 +149,35 @@ fn first_that_fits(mut steps: impl Iterator<Item = Result<Step, NoRoom>>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coschedule::chain::{ChainTile, Slot};
-    use crate::ir::{IdVec, LayerId, NdBox, Op, TensorId};
-    use crate::npu::named;
-    use crate::units::Bytes;
+    use crate::coschedule::testing::{self, Plain, npu};
 
     /// A chain of tiles (bytes and cycles of the load, cycles of the tile), each with a weight of its own.
     fn chain(tiles: &[(u64, u64, u64)]) -> Chain {
-        let mut slots = IdVec::new();
-        let tiles = tiles.iter().map(|&(bytes, load, compute)| {
-            let part = NdBox::whole([bytes]);
-            let (tensor, bytes) = (TensorId(0), Bytes(bytes));
-            let slot = slots.push(Slot { tensor, part, element_bits: 8, bytes, over: None, sources: Vec::new() });
-            let mut tile = ChainTile::new(LayerId(0), Op::Measured, NdBox::whole([1]), Cycles(compute));
-            (tile.loads, tile.reads, tile.ends) = (vec![slot], vec![slot], vec![slot]);
-            (tile.load_bytes, tile.load_cycles) = (bytes, Cycles(load));
-            tile
-        });
-        let tiles = tiles.collect();
-        Chain { slots, tiles }
+        let plain = |&(bytes, load, compute): &(u64, u64, u64)| {
+            let load = Some((bytes, load));
+            Plain { load, compute, ..Plain::default() }
+        };
+        testing::chain(&tiles.iter().map(plain).collect::<Vec<_>>())
     }
 
     /// The jobs in the order in which a policy takes their tiles, and the cycles.
-    fn order(policy: Policy, sram: u64, a: &[(u64, u64, u64)], b: &[(u64, u64, u64)]) -> (String, u64) {
-        let mut npu = named("paper-like").unwrap();
-        (npu.sram.bytes, npu.sram.alignment_bytes, npu.dram.latency_cycles) = (Bytes(sram), Bytes(1), 0);
+    fn order(way: Way, sram: u64, a: &[(u64, u64, u64)], b: &[(u64, u64, u64)]) -> (String, u64) {
+        let npu = npu(sram, 0);
         let (a, b) = (chain(a), chain(b));
-        let race = Race { npu: &npu, chains: &[&a, &b], requests: &[1, 1], order: &[0, 1] };
+        let race = Race { npu: &npu, chains: vec![&a, &b], requests: &[1, 1], order: &[0, 1] };
         let mut taken = String::new();
-        let (_, cycles) = race.run(policy, |step| taken.push(['A', 'B'][step.job])).unwrap();
+        let (_, cycles) = race.run(&way, false, None, |step| taken.push(['A', 'B'][step.job])).unwrap().unwrap();
         (taken, cycles.get())
     }
 
     /// A computes (load 10, tile 40), B loads (30, 10). Empty, A leaves compute idle for 10 and B for 30: A. Then the
-    /// DMA engine is at 10, compute at 50: neither leaves any idle, and B loads the more: B, to 40 and 60. A's load
+    /// DMA engine is at 10, compute at 50: neither leaves any idle, and it is B's turn: B, to 40 and 60. A's load
     /// would end at 50, B's at 70, 10 too late: A, to 50 and 100. B, to 80 and 110.
     #[test]
-    fn greedy_spends_its_backlog_on_loads() {
+    fn greedy_takes_what_leaves_the_least_idle() {
         let (a, b) = ([(1, 10, 40); 2], [(1, 30, 10); 2]);
-        assert_eq!(order(Policy::Greedy, 100, &a, &b), ("ABAB".into(), 110));
-        assert_eq!(order(Policy::Serial, 100, &a, &b), ("AABB".into(), 110));
+        assert_eq!(order(Way::Greedy, 100, &a, &b), ("ABAB".into(), 110));
+        assert_eq!(order(Way::Serial, 100, &a, &b), ("AABB".into(), 110));
     }
 
     /// A naive greedy would now be serial: after A's first tile no choice leaves anything idle, so only the tie-break
@@ -158,9 +187,9 @@ mod tests {
     #[test]
     fn the_tie_break_is_the_algorithm() {
         let (a, b) = ([(1, 10, 50); 3], [(1, 50, 10); 3]);
-        assert_eq!(order(Policy::Greedy, 100, &a, &b).0, "ABABAB");
-        assert_eq!(order(Policy::Serial, 100, &a, &b), ("AAABBB".into(), 190));
-        assert_eq!(order(Policy::Greedy, 100, &a, &b).1, 190);
+        assert_eq!(order(Way::Greedy, 100, &a, &b).0, "ABABAB");
+        assert_eq!(order(Way::Serial, 100, &a, &b), ("AAABBB".into(), 190));
+        assert_eq!(order(Way::Greedy, 100, &a, &b).1, 190);
     }
 
     /// With room for two loads of 50: after A A (DMA at 20, tiles done at 50 and 90), B's load of 50 must wait for the
@@ -168,15 +197,15 @@ mod tests {
     #[test]
     fn a_load_waits_for_space() {
         let (a, b) = ([(50, 10, 40); 2], [(50, 10, 5); 1]);
-        assert_eq!(order(Policy::Serial, 100, &a, &b), ("AAB".into(), 95));
-        assert_eq!(order(Policy::Serial, 50, &a, &b).1, 10 + 40 + 10 + 40 + 10 + 5);
+        assert_eq!(order(Way::Serial, 100, &a, &b), ("AAB".into(), 95));
+        assert_eq!(order(Way::Serial, 50, &a, &b).1, 10 + 40 + 10 + 40 + 10 + 5);
     }
 
     /// Three tiles against one: (0 + 1) / 3 before (0 + 1) / 1, (1 + 1) / 3, then (2 + 1) / 3 = 1 / 1: the first job.
     #[test]
     fn round_robin_is_proportional() {
         let (a, b) = ([(1, 1, 1); 3], [(1, 1, 1); 1]);
-        assert_eq!(order(Policy::RoundRobin, 100, &a, &b).0, "AAAB");
-        assert_eq!(order(Policy::RoundRobin, 100, &b, &a).0, "BBAB");
+        assert_eq!(order(Way::RoundRobin, 100, &a, &b).0, "AAAB");
+        assert_eq!(order(Way::RoundRobin, 100, &b, &a).0, "BBAB");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::table;
 use crate::schedule::{Npu, Schedule};
 use crate::simulate::Simulation;
-use crate::units::Ratio;
+use crate::units::{Cycles, Ratio};
 
 /// One line for people.
 pub fn summary_line(schedule: &Schedule) -> String {
@@ -13,7 +13,8 @@ pub fn summary_line(schedule: &Schedule) -> String {
     let models: Vec<String> =
         schedule.models.iter().map(|model| format!("{} × {}", model.requests, model.name)).collect();
     format!(
-        "{} on {}, {}: {} in {} commands; {} over serial, {} above the bound; compute {} busy, DRAM {}",
+        "{} on {}, {}: {} in {} commands; {} over serial, {} above the bound, {} above the \
+         floor; compute {} busy, DRAM {}",
         models.join(" + "),
         schedule.npu.name,
         summary.policy,
@@ -21,41 +22,55 @@ pub fn summary_line(schedule: &Schedule) -> String {
         schedule.commands.len(),
         signed_percent(summary.speedup),
         percent(summary.optimality_gap, 2),
+        percent(above_floor(schedule), 2),
         percent(summary.compute_utilization, 1),
         percent(summary.dma_utilization, 1),
     )
 }
 
-/// A row for each policy's schedule of the same jobs.
-pub fn compare_table(out: &mut impl Write, schedules: &[Schedule]) -> io::Result<()> {
+/// A row for each policy's schedule of the same jobs, of which `alone` says what each takes by itself.
+pub fn compare_table(out: &mut impl Write, schedules: &[Schedule], alone: &[Cycles]) -> io::Result<()> {
     let row = |schedule: &Schedule| {
         let summary = &schedule.summary;
-        let finish = summary.finish.iter().map(|of_model| of_model.iter().max().map_or(0, |done| done.get()));
         let mut row = vec![
             summary.policy.clone(),
             summary.cycles.get().to_string(),
             signed_percent(summary.speedup),
             percent(summary.optimality_gap, 2),
+            percent(above_floor(schedule), 2),
             percent(summary.compute_utilization, 1),
             percent(summary.dma_utilization, 1),
             summary.bound_cycles.get().to_string(),
             summary.floor_cycles.get().to_string(),
         ];
-        row.extend(finish.map(|done| done.to_string()));
+        for (of_model, alone) in summary.finish.iter().zip(alone) {
+            let end = of_model.iter().max().map_or(0, |done| done.get());
+            row.push(end.to_string());
+            row.push(Ratio::of(end, alone.get()).map_or_else(|| "-".into(), |slowdown| format!("{slowdown:.2}")));
+        }
         row
     };
     let rows: Vec<Vec<String>> = schedules.iter().map(row).collect();
-    let names = schedules.first().map(|schedule| &schedule.models);
-    let ends: Vec<String> = names.into_iter().flatten().map(|model| format!("{} ends", model.name)).collect();
-    let mut header = vec!["policy", "cycles", "throughput", "above bound", "compute", "DRAM", "bound", "floor"];
-    header.extend(ends.iter().map(String::as_str));
-    table::write(out, 1, &header, &rows)
+    let mut header: Vec<String> =
+        ["policy", "cycles", "throughput", "above bound", "above floor", "compute", "DRAM", "bound", "floor"]
+            .map(String::from)
+            .into();
+    for model in schedules.first().into_iter().flat_map(|schedule| &schedule.models) {
+        header.extend([format!("{} ends", model.name), "× alone".into()]);
+    }
+    table::write(out, 1, &header.iter().map(String::as_str).collect::<Vec<_>>(), &rows)
+}
+
+/// How much more than the floor a schedule takes: unlike the gap to the bound, no smaller for a worse tiling.
+fn above_floor(schedule: &Schedule) -> Option<Ratio> {
+    let (cycles, floor) = (schedule.summary.cycles, schedule.summary.floor_cycles);
+    Ratio::of(cycles.saturating_sub(floor).get(), floor.get())
 }
 
 /// What a simulation found.
 pub fn simulation(out: &mut impl Write, schedule: &Schedule, simulation: &Simulation) -> io::Result<()> {
     writeln!(out, "valid: {} commands, {}", schedule.commands.len(), simulation.cycles)?;
-    let busy = |busy: crate::units::Cycles| percent(Ratio::of(busy.get(), simulation.cycles.get()), 1);
+    let busy = |busy: Cycles| percent(Ratio::of(busy.get(), simulation.cycles.get()), 1);
     writeln!(out, "compute busy {}, {}", simulation.compute_busy, busy(simulation.compute_busy))?;
     writeln!(out, "DRAM busy {}, {}", simulation.dma_busy, busy(simulation.dma_busy))?;
     for (model, finish) in schedule.models.iter().zip(&simulation.finish) {

@@ -11,6 +11,7 @@ use layerweaver::ir::Model;
 use layerweaver::npu::{self, Npu};
 use layerweaver::schedule::Schedule;
 use layerweaver::stream;
+use layerweaver::units::Cycles;
 
 /// The four CNNs of the paper's pairs.
 pub(crate) const CNNS: [&str; 4] = ["inception_v3", "mobilenet_v2", "resnet50", "resnext50_32x4d"];
@@ -63,6 +64,12 @@ pub(crate) fn schedules(npu: &Npu, a: &Network, b: &Network, requests: [u32; 2])
         stream::lower(npu, &jobs, &woven)
     };
     Policy::ALL.into_iter().map(lower).collect()
+}
+
+/// What each of two networks takes alone.
+pub(crate) fn alone(npu: &Npu, a: &Network, b: &Network) -> Vec<Cycles> {
+    let weaver = Weaver::new(npu, &[a.job(1), b.job(1)]).unwrap_or_else(|error| panic!("{error}"));
+    weaver.alone().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Compares with the snapshot of this name in a folder of snapshots/.

@@ -1,0 +1,206 @@
+//! The sizes of tile that each job is tried in, and the best of them for a policy.
+
+use super::bound::{self, Outline};
+use super::chain::{self, Chain};
+use super::layout::{self, TooLarge};
+use super::machine::NoRoom;
+use super::optimal::counts::{Counts, Line};
+use super::optimal::rules::{self, Measure, Rule};
+use super::policy::{Race, Way};
+use super::{Job, NoFit};
+use crate::npu::Npu;
+use crate::units::{Bytes, Cycles};
+
+/// The sizes that a tile's load may have, from the largest; first whole layers.
+const LIMITS: [Bytes; 7] = [
+    Bytes(u64::MAX),
+    Bytes(4 << 20),
+    Bytes(2 << 20),
+    Bytes(1 << 20),
+    Bytes(512 << 10),
+    Bytes(256 << 10),
+    Bytes(128 << 10),
+];
+
+/// A way is run on the machine with at most so many layouts, unless none of them has room.
+const MOST_TRIES: usize = 6;
+
+/// What runs, on what, and in which tiles.
+pub(super) struct Layouts<'a> {
+    pub(super) npu: &'a Npu,
+    pub(super) requests: Vec<u32>,
+    /// For each job its different layouts, from the coarsest.
+    of_jobs: Vec<Vec<Layout>>,
+}
+
+struct Layout {
+    chain: Chain,
+    outline: Outline,
+    line: Option<Line>,
+}
+
+impl Layout {
+    fn new(npu: &Npu, chain: Chain, requests: u32) -> Self {
+        Self { outline: Outline::new(npu, &chain, requests), line: Line::new(npu, &chain, requests), chain }
+    }
+}
+
+/// A layout for each job, an order, and what comes of it.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    pub(super) layouts: Vec<usize>,
+    /// The jobs by precedence.
+    pub(super) order: Vec<usize>,
+    pub(super) way: Way,
+    pub(super) stores_late: bool,
+    pub(super) cycles: Cycles,
+}
+
+/// Why there is no room for some tile, and in which layouts.
+pub(super) type NoLayoutFits = (NoRoom, Vec<usize>);
+
+impl<'a> Layouts<'a> {
+    pub(super) fn new(npu: &'a Npu, jobs: &[Job]) -> Result<Self, NoFit> {
+        let of_jobs = jobs.iter().map(|job| layouts(npu, job, jobs.len() as u64)).collect::<Result<_, _>>()?;
+        Ok(Self { npu, requests: jobs.iter().map(|job| job.requests).collect(), of_jobs })
+    }
+
+    /// The layouts of these chains alone.
+    #[cfg(test)]
+    pub(super) fn of_chains(npu: &'a Npu, chains: &[Chain]) -> Self {
+        let layout = |chain: &Chain| vec![Layout::new(npu, chain.clone(), 1)];
+        Self { npu, requests: vec![1; chains.len()], of_jobs: chains.iter().map(layout).collect() }
+    }
+
+    pub(super) fn chains(&self, picks: &[usize]) -> Vec<&Chain> {
+        self.of_jobs.iter().zip(picks).map(|(all, &i)| &all[i].chain).collect()
+    }
+
+    fn outlines(&self, picks: &[usize]) -> Vec<&Outline> {
+        self.of_jobs.iter().zip(picks).map(|(all, &i)| &all[i].outline).collect()
+    }
+
+    /// No order of these tiles takes less.
+    pub(super) fn bound(&self, picks: &[usize]) -> Cycles {
+        bound::of_tiles(self.npu, &self.outlines(picks))
+    }
+
+    /// Two jobs' tiles by counts; `None` if there are more jobs, or too many tiles.
+    pub(super) fn counts(&self, picks: &[usize]) -> Option<Counts<'_>> {
+        let [(a, a_pick), (b, b_pick)] = self.of_jobs.iter().zip(picks).collect::<Vec<_>>().try_into().ok()?;
+        Some(Counts::new(self.npu, [a[*a_pick].line.as_ref()?, b[*b_pick].line.as_ref()?]))
+    }
+
+    /// Every choice of a layout for each job.
+    pub(super) fn all_picks(&self) -> Vec<Vec<usize>> {
+        let with = |picks: Vec<Vec<usize>>, of_job: &Vec<Layout>| {
+            let and = |pick: Vec<usize>| (0..of_job.len()).map(move |i| [pick.as_slice(), &[i]].concat());
+            picks.into_iter().flat_map(and).collect()
+        };
+        self.of_jobs.iter().fold(vec![Vec::new()], with)
+    }
+
+    pub(super) fn race<'r>(&'r self, picks: &[usize], order: &'r [usize]) -> Race<'r> {
+        Race { npu: self.npu, chains: self.chains(picks), requests: &self.requests, order }
+    }
+
+    /// The best choice of layouts and precedence for a way that takes less than a limit, or why none has room.
+    ///
+    /// By counts all are tried; on the machine those that seem the best. Which are tried does not depend on the limit, so
+    /// that with one a way gives what it gives without, or nothing.
+    pub(super) fn best(&self, way: &Way, limit: Option<Cycles>) -> Result<Option<Choice>, NoLayoutFits> {
+        let mut best: Option<Choice> = None;
+        let mut no_room = None;
+        let mut has_room = false;
+        for (n, (_, picks, order)) in self.tries(way).into_iter().enumerate() {
+            if has_room && n >= MOST_TRIES {
+                break;
+            }
+            // Until something has room it is that which is asked.
+            let limit = best.as_ref().map(|best| best.cycles).into_iter().chain(limit).min().filter(|_| has_room);
+            if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
+                continue;
+            }
+            match self.race(&picks, &order).cycles(way, false, limit) {
+                Ok(Some(cycles)) => {
+                    has_room = true;
+                    best = Some(Choice { layouts: picks, order, way: way.clone(), stores_late: false, cycles });
+                }
+                Ok(None) => {}
+                Err(why) => no_room = Some((why, picks)),
+            }
+        }
+        let best = best.ok_or_else(|| no_room.expect("every job has a layout"))?;
+        Ok(Some(best).filter(|best| limit.is_none_or(|limit| best.cycles < limit)))
+    }
+
+    /// Stores outputs after the last load if that helps.
+    pub(super) fn store_late(&self, choice: &mut Choice) {
+        if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
+            let race = self.race(&choice.layouts, &choice.order);
+            if let Ok(Some(cycles)) = race.cycles(&choice.way, true, Some(choice.cycles)) {
+                (choice.cycles, choice.stores_late) = (cycles, true);
+            }
+        }
+    }
+
+    /// All layouts with either job first, by what they take by counts; where those say nothing, by bound.
+    fn tries(&self, way: &Way) -> Vec<(u64, Vec<usize>, Vec<usize>)> {
+        let mut tries = Vec::new();
+        for picks in self.all_picks() {
+            let counts = self.counts(&picks);
+            let forward: Vec<usize> = (0..picks.len()).collect();
+            let backward: Vec<usize> = forward.iter().rev().copied().collect();
+            for order in [forward, backward] {
+                let first = order[0];
+                let rule = match way {
+                    Way::Serial => Rule::Serial { first },
+                    Way::RoundRobin => Rule::Proportional { by: Measure::Tiles, first },
+                    Way::Greedy => Rule::LeastIdle { first },
+                    Way::Order(jobs) => Rule::Given(jobs),
+                };
+                let estimate = match &counts {
+                    Some(counts) => rules::order(counts, rule, u64::MAX).map_or(u64::MAX, |order| order.cycles),
+                    None => self.bound_of(way, &picks, &order).get(),
+                };
+                tries.push((estimate, picks.clone(), order));
+            }
+        }
+        tries.sort_by_key(|(estimate, _, _)| *estimate);
+        tries
+    }
+
+    /// A way takes no less than this.
+    fn bound_of(&self, way: &Way, picks: &[usize], order: &[usize]) -> Cycles {
+        let outlines = self.outlines(picks);
+        match way {
+            Way::Serial => bound::of_serial(order.iter().map(|&job| outlines[job])),
+            Way::RoundRobin | Way::Greedy | Way::Order(_) => bound::of_tiles(self.npu, &outlines),
+        }
+    }
+}
+
+/// The different layouts of a job: each limit on a tile's load in all of the scratchpad; and, where even the finest
+/// takes more than its share, in less and less of it.
+fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
+    let sram = npu.sram.bytes;
+    let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
+    let mut why = None;
+    let mut add =
+        |found: &mut Vec<(chain::Layout, Chain)>, limit, budget| match layout::lay_out(npu, job, limit, budget) {
+            Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
+            Ok(new) => found.push(new),
+            Err(too_large) => why = why.or(Some(too_large)),
+        };
+    LIMITS.into_iter().for_each(|limit| add(&mut found, limit, sram));
+    let peak = |chain: &Chain| chain.held(npu.sram.alignment_bytes, |_| true).into_iter().max();
+    let is_tight = found.last().and_then(|(_, chain)| peak(chain)).is_none_or(|peak| peak * jobs > sram);
+    let shares = if is_tight { &[6, 4, 3, 2, 1][..] } else { &[] };
+    shares.iter().for_each(|eighths| add(&mut found, LIMITS[LIMITS.len() - 1], Bytes(sram.get() / 8 * eighths)));
+    match (found.is_empty(), why) {
+        (true, Some(TooLarge { layer, needs })) => {
+            Err(NoFit { model: job.model.name.clone(), layer: job.model.layers[layer].name.clone(), tile: needs, sram })
+        }
+        (_, _) => Ok(found.into_iter().map(|(_, chain)| Layout::new(npu, chain, job.requests)).collect()),
+    }
+}

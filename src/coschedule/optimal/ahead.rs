@@ -1,0 +1,64 @@
+//! The least that is left after some tiles of each job, SRAM aside, by recursion from the end.
+//!
+//! `J(i, j)`: the least time from the moment the DMA engine is free, if compute has no backlog, to the end of all tiles
+//! but the first i of A and j of B; `R(i, j)`: their compute. From DMA free at u and compute free at v the end is no
+//! earlier than `max(v + R, u + J)`, and for unlimited SRAM some order reaches that:
+//!
+//!     J(end) = 0
+//!     J(i, j) = min over the next tile t of either job of
+//!               without a load: J'        with a load: load(t) + max(latency + R(i, j), J')
+//!
+//! where J' is J after t. At (0, 0) it is the bound that Johnson's rule gives on composite blocks.
+
+use super::counts::{Clock, Counts};
+
+/// More cells than this are not tabulated: the bound of sums takes their place.
+const MOST_CELLS: usize = 4 << 20;
+
+/// The table, or without it a weaker bound.
+pub(in crate::coschedule) struct Ahead<'a> {
+    counts: &'a Counts<'a>,
+    /// J by `i · (tiles of B + 1) + j`.
+    table: Option<Vec<u64>>,
+}
+
+impl<'a> Ahead<'a> {
+    pub(super) fn new(counts: &'a Counts<'a>) -> Self {
+        let [a, b] = counts.lines.map(|line| line.tiles.len() + 1);
+        let table = (a.saturating_mul(b) <= MOST_CELLS).then(|| tabulate(counts));
+        Self { counts, table }
+    }
+
+    /// No order of the tiles that are left is done earlier.
+    pub(super) fn least(&self, at: [usize; 2], clock: Clock) -> u64 {
+        let by_sums = self.counts.least(at, clock);
+        match &self.table {
+            None => by_sums,
+            Some(table) => {
+                let columns = self.counts.lines[1].tiles.len() + 1;
+                by_sums.max(clock.dma + table[at[0] * columns + at[1]] + self.counts.least_tail())
+            }
+        }
+    }
+}
+
+fn tabulate(counts: &Counts) -> Vec<u64> {
+    let [a, b] = counts.lines;
+    let columns = b.tiles.len() + 1;
+    let mut table = vec![0; (a.tiles.len() + 1) * columns];
+    for i in (0..=a.tiles.len()).rev() {
+        for j in (0..columns).rev() {
+            let left = counts.latency + a.compute_left[i] + b.compute_left[j];
+            let after = |tile: Option<&super::counts::Tile>, cell: usize| {
+                let tile = tile?;
+                let then: u64 = table[cell];
+                Some(if tile.has_load { tile.load + left.max(then) } else { then })
+            };
+            let cell = i * columns + j;
+            let of_a = after(a.tiles.get(i), cell + columns);
+            let of_b = after(b.tiles.get(j), cell + 1);
+            table[cell] = of_a.into_iter().chain(of_b).min().unwrap_or(0);
+        }
+    }
+    table
+}

@@ -1,0 +1,185 @@
+//! The best order that can be found, over all sizes of tile: a portfolio, then a search, until a bound is met.
+//!
+//! Layouts are taken by rising lower bound, so that those which cannot win are never tried. Orders are found on the
+//! machine by counts; what counts is what the real machine, with its addresses, makes of them. Effort is a number of
+//! states, never a time, so that the same input gives the same bytes everywhere.
+
+mod ahead;
+mod cells;
+pub(super) mod counts;
+mod exact;
+pub(super) mod rules;
+#[cfg(test)]
+mod tests;
+
+use ahead::Ahead;
+use counts::Counts;
+use rules::{Measure, Order, Rule};
+
+use super::layouts::{Choice, Layouts};
+use super::machine::Machine;
+use super::policy::Way;
+use crate::units::Cycles;
+
+/// How many states a search may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Effort(pub u64);
+
+impl Effort {
+    /// The portfolio, and hardly a search.
+    pub const LOW: Self = Self(20_000);
+    /// The default: some tens of milliseconds.
+    pub const NORMAL: Self = Self(300_000);
+    /// Some seconds.
+    pub const HIGH: Self = Self(30_000_000);
+}
+
+/// Of the layouts, as many are searched as there are tenths of the effort.
+const SEARCHED: usize = 4;
+
+/// The best choice: what is known, or something better.
+///
+/// The result is never longer than another policy's: what those give is asked for wherever a bound does not already
+/// say that it cannot be shorter.
+pub(super) fn search(layouts: &Layouts, known: Choice, effort: Effort) -> Choice {
+    let mut search = Search { layouts, best: known, states: effort.0 };
+    let mut candidates = search.candidates();
+    search.try_rules(&mut candidates);
+    search.try_all_orders(&candidates, effort.0);
+    search.try_cells(&mut candidates);
+    for way in [Way::RoundRobin, Way::Greedy] {
+        if candidates.iter().any(|candidate| candidate.bound < search.best.cycles) {
+            let choice = layouts.best(&way, Some(search.best.cycles)).ok().flatten();
+            search.best = choice.unwrap_or(search.best);
+        }
+    }
+    search.best
+}
+
+/// Layouts, and the best that is known of them by counts.
+struct Candidate {
+    picks: Vec<usize>,
+    bound: Cycles,
+    order: Option<Order>,
+}
+
+struct Search<'a, 'b> {
+    layouts: &'a Layouts<'b>,
+    best: Choice,
+    states: u64,
+}
+
+impl Search<'_, '_> {
+    /// All layouts, by rising bound.
+    fn candidates(&self) -> Vec<Candidate> {
+        let candidate = |picks: Vec<usize>| Candidate { bound: self.layouts.bound(&picks), picks, order: None };
+        let mut candidates: Vec<_> = self.layouts.all_picks().into_iter().map(candidate).collect();
+        candidates.sort_by_key(|candidate| candidate.bound);
+        candidates
+    }
+
+    /// Runs an order on the real machine.
+    fn replay(&mut self, picks: &[usize], order: &[u8]) {
+        for stores_late in [true, false] {
+            if self.layouts.bound(picks) >= self.best.cycles {
+                return;
+            }
+            let (way, jobs) = (Way::Order(order.to_vec()), [0, 1]);
+            let race = self.layouts.race(picks, &jobs);
+            if let Ok(Some(cycles)) = race.cycles(&way, stores_late, Some(self.best.cycles)) {
+                self.best = Choice { layouts: picks.to_vec(), order: jobs.to_vec(), way, stores_late, cycles };
+            }
+        }
+    }
+
+    /// The simple rules on all layouts. Each order that by counts beats the best so far is run on the real machine.
+    fn try_rules(&mut self, candidates: &mut [Candidate]) {
+        for candidate in candidates {
+            if candidate.bound >= self.best.cycles {
+                return;
+            }
+            let Some(counts) = self.layouts.counts(&candidate.picks) else { continue };
+            let johnson = counts.johnson();
+            let rules = Measure::ALL
+                .map(|by| Rule::Proportional { by, first: 0 })
+                .into_iter()
+                .chain([Rule::LeastIdle { first: 0 }])
+                .chain([Rule::Given(&johnson)]);
+            let mut limit = u64::MAX;
+            for rule in rules {
+                if let Some(order) = rules::order(&counts, rule, limit) {
+                    limit = order.cycles;
+                    candidate.order = Some(order);
+                }
+            }
+            if let Some(order) = candidate.order.as_ref().filter(|order| order.cycles < self.best.cycles.get()) {
+                self.replay(&candidate.picks, &order.jobs);
+            }
+        }
+    }
+
+    /// The search over cells, on the layouts that promise most.
+    fn try_cells(&mut self, candidates: &mut [Candidate]) {
+        candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
+        let share = self.states / SEARCHED as u64;
+        for candidate in candidates.iter_mut().take(SEARCHED) {
+            let Some(order) = candidate.order.take().filter(|_| candidate.bound < self.best.cycles) else { continue };
+            let Some(counts) = self.layouts.counts(&candidate.picks) else { continue };
+            let mut states = share;
+            candidate.order = Some(self.improve(&counts, candidate.bound.get(), &candidate.picks, order, &mut states));
+        }
+    }
+
+    /// Looks for better orders in corridors around the best known one, which move along with it.
+    fn improve(&mut self, counts: &Counts, bound: u64, picks: &[usize], known: Order, states: &mut u64) -> Order {
+        let ahead = Ahead::new(counts);
+        let mut best = known;
+        if let Some(order) = rules::order(counts, Rule::Ahead(&ahead), best.cycles) {
+            self.replay(picks, &order.jobs);
+            best = order;
+        }
+        let rounds = 2 * cells::Sort::ALL.len() as u64;
+        let share = *states / rounds;
+        let mut in_vain = 0;
+        for sort in cells::Sort::ALL.into_iter().cycle() {
+            let mut of_round = share.min(*states);
+            if in_vain == cells::Sort::ALL.len() || of_round == 0 || self.best.cycles.get() <= bound {
+                return best;
+            }
+            let before = of_round;
+            let found = cells::search(counts, &ahead, &best.jobs, sort, best.cycles, &mut of_round);
+            *states -= (before - of_round).max(1).min(*states);
+            in_vain += 1;
+            if let Some(order) = found {
+                in_vain = 0;
+                self.replay(picks, &order.jobs);
+                best = order;
+            }
+        }
+        best
+    }
+
+    /// Every order of short jobs, on the real machine.
+    fn try_all_orders(&mut self, candidates: &[Candidate], mut states: u64) {
+        for candidate in candidates {
+            let Some(counts) =
+                self.layouts.counts(&candidate.picks).filter(|counts| counts.levels() <= exact::MOST_TILES)
+            else {
+                continue;
+            };
+            let ahead = Ahead::new(&counts);
+            let chains = self.layouts.chains(&candidate.picks);
+            for stores_late in [false, true] {
+                if candidate.bound >= self.best.cycles {
+                    break;
+                }
+                let machine = Machine::new(self.layouts.npu, &chains, &self.layouts.requests).storing_late(stores_late);
+                let found = exact::search(&machine, &ahead, self.best.cycles.get(), &mut states);
+                if let Some((order, cycles)) = found {
+                    let (layouts, way) = (candidate.picks.clone(), Way::Order(order));
+                    self.best = Choice { layouts, order: vec![0, 1], way, stores_late, cycles: Cycles(cycles) };
+                }
+            }
+        }
+    }
+}
