@@ -133,6 +133,11 @@ impl Chain {
         self.tiles.iter().map(of_tile).collect()
     }
 
+    /// Whether anything is loaded that was stored before.
+    pub(crate) fn spills(&self) -> bool {
+        self.slots.iter().any(|slot| !slot.sources.is_empty())
+    }
+
     /// The slots that are held while a tile runs.
     pub(crate) fn live_at(&self, tile: usize) -> Vec<SlotId> {
         let mut live = Vec::new();

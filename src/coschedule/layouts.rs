@@ -144,7 +144,8 @@ impl<'a> Layouts<'a> {
         }
     }
 
-    /// All layouts with either job first, by what they take by counts; where those say nothing, by bound.
+    /// All layouts with either job first, by what they take by counts; where those say nothing, by bound. What spills
+    /// comes last: counts do not know that a load waits for the store of what it brings.
     fn tries(&self, way: &Way) -> Vec<(u64, Vec<usize>, Vec<usize>)> {
         let mut tries = Vec::new();
         for picks in self.all_picks() {
@@ -166,7 +167,8 @@ impl<'a> Layouts<'a> {
                 tries.push((estimate, picks.clone(), order));
             }
         }
-        tries.sort_by_key(|(estimate, _, _)| *estimate);
+        let spills = |picks: &[usize]| self.chains(picks).iter().any(|chain| chain.spills());
+        tries.sort_by_cached_key(|(estimate, picks, _)| (spills(picks), *estimate));
         tries
     }
 

@@ -174,9 +174,9 @@ mod tests {
     use crate::schedule::{Tile, Timing};
     use crate::units::{Bytes, Cycles};
 
-    fn buffer(address: u64, bytes: u64) -> Buffer {
+    fn buffer((address, bytes, tensor): (u64, u64, u32)) -> Buffer {
         let part = NdBox::whole([bytes]);
-        let (model, tensor) = (ModelId(0), TensorId(0));
+        let (model, tensor) = (ModelId(0), TensorId(tensor));
         Buffer { address, bytes: Bytes(bytes), model, request: None, tensor, part, element_bits: 8 }
     }
 
@@ -195,17 +195,15 @@ mod tests {
         Command::Compute(Tile { op: Op::Gemm, model, request: 0, layer, part, reads, writes, timing: timing() })
     }
 
-    /// By hand. Buffers: 0 and 2 share bytes 0..100; 1 and 4 share 100..200; 3 is alone.
+    /// By hand. Buffers: 0 and 2 share bytes 0..100; 1 and 4 share 100..200; 3 and 5 are alone, and of one tensor.
     /// cmd0 load 0; cmd1 load 1; cmd2 reads 0 and 1, writes 3: waits for the later load alone, which knows the other.
     /// cmd3 loads 2 over 0: waits for its reader cmd2. cmd4 reads 2. cmd5 stores 3: written by cmd2, which the DMA
     /// queue knows to be done from cmd3 on. cmd6 loads 4 over 1: read by cmd2, known likewise. cmd7 writes 3 again:
-    /// after the store that reads it.
+    /// after the store that reads it. cmd8 loads into 5 what cmd5 stored: it waits for that, though both are transfers.
     #[test]
     fn waits_by_hand() {
-        let buffers: IdVec<BufferId, Buffer> = [(0, 100), (100, 100), (0, 100), (200, 100), (100, 100)]
-            .map(|(at, bytes)| buffer(at, bytes))
-            .into_iter()
-            .collect();
+        let layout = [(0, 100, 0), (100, 100, 1), (0, 100, 2), (200, 100, 3), (100, 100, 4), (300, 100, 3)];
+        let buffers: IdVec<BufferId, Buffer> = layout.map(buffer).into_iter().collect();
         let mut commands: IdVec<CommandId, Command> = [
             dma(Direction::Load, 0),
             dma(Direction::Load, 1),
@@ -215,13 +213,14 @@ mod tests {
             dma(Direction::Store, 3),
             dma(Direction::Load, 4),
             tile(&[4], &[3]),
+            dma(Direction::Load, 5),
         ]
         .into_iter()
         .collect();
         derive(&mut commands, &buffers);
         let waits: Vec<Vec<u32>> =
             commands.iter().map(|command| command.timing().waits.iter().map(|wait| wait.0).collect()).collect();
-        let by_hand: [&[u32]; 8] = [&[], &[], &[1], &[2], &[3], &[], &[], &[5, 6]];
+        let by_hand: [&[u32]; 9] = [&[], &[], &[1], &[2], &[3], &[], &[], &[5, 6], &[5]];
         assert_eq!(waits, by_hand);
     }
 }
