@@ -4,9 +4,11 @@
 //! but the first i of A and j of B; `R(i, j)`: their compute. From DMA free at u and compute free at v the end is no
 //! earlier than `max(v + R, u + J)`, and for unlimited SRAM some order reaches that:
 //!
-//!     J(end) = 0
-//!     J(i, j) = min over the next tile t of either job of
-//!               without a load: J'        with a load: load(t) + max(latency + R(i, j), J')
+//! ```text
+//! J(end) = 0
+//! J(i, j) = min over the next tile t of either job of
+//!           without a load: J'        with a load: load(t) + max(latency + R(i, j), J')
+//! ```
 //!
 //! where J' is J after t. At (0, 0) it is the bound that Johnson's rule gives on composite blocks.
 
