@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use super::chain::{Chain, ChainTile};
+use super::chain::{Chain, ChainTile, SlotId};
 use crate::cost;
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
@@ -84,6 +84,11 @@ pub(super) struct Outline {
     stores: Cycles,
     /// After its last tile: the stores that only that one completes, and the latency.
     tail: Cycles,
+    /// The least and the most, over its tiles, of what it has computed by then and has to load from then on, and of what
+    /// it holds then as if that were to be loaded too.
+    passing: (Cycles, Cycles),
+    /// By how much its loads take longer than their bytes at the channel's full rate, together.
+    excess: Cycles,
 }
 
 impl Outline {
@@ -106,8 +111,39 @@ impl Outline {
         let final_stores = chain.tiles.last().map_or(&[][..], |tile| &tile.stores);
         let tail = final_stores.iter().map(|&(_, cycles)| cycles).sum::<Cycles>();
         let tail = if final_stores.is_empty() { tail } else { tail + latency };
-        Self { blocks, but_last, last, whole, stores: stores * u64::from(requests), tail }
+        let passing = passing(npu, chain, requests);
+        let excess = chain.tiles.iter().map(|tile| tile.load_cycles.saturating_sub(full_rate(npu, tile.load_bytes)));
+        let excess = excess.sum::<Cycles>() * u64::from(requests);
+        Self { blocks, but_last, last, whole, stores: stores * u64::from(requests), tail, passing, excess }
     }
+}
+
+/// The least and the most of `computed by the first k tiles + loads of the others + loads of what is held then`, over
+/// all k. It changes by the same from request to request, so its ends lie in the first or in the last.
+fn passing(npu: &Npu, chain: &Chain, requests: u32) -> (Cycles, Cycles) {
+    let bytes = |slots: &[SlotId]| slots.iter().map(|&slot| chain.slots[slot].bytes).sum::<Bytes>();
+    let loads: Cycles = chain.tiles.iter().map(|tile| tile.load_cycles).sum();
+    let compute: Cycles = chain.tiles.iter().map(|tile| tile.cycles).sum();
+    let others = u64::from(requests.saturating_sub(1));
+    let ends = [loads * others, compute * others].map(|beside| {
+        let (mut now, mut held) = (beside + loads, Bytes::ZERO);
+        let (mut least, mut most) = (now, now);
+        for tile in &chain.tiles {
+            now = now + tile.cycles - tile.load_cycles;
+            held = held + tile.load_bytes + bytes(&tile.begins) - bytes(&tile.ends);
+            let with_held = now + full_rate(npu, held);
+            (least, most) = (least.min(with_held), most.max(with_held));
+        }
+        (least, most)
+    });
+    (ends[0].0.min(ends[1].0), ends[0].1.max(ends[1].1))
+}
+
+/// Cycles of bytes at the channel's full rate, rounded down.
+fn full_rate(npu: &Npu, bytes: Bytes) -> Cycles {
+    let rate = u128::from(npu.dram.bytes_per_second) * u128::from(npu.dram.efficiency_permille);
+    let cycles = u128::from(bytes.get()) * u128::from(npu.clock_hz) * 1000 / rate;
+    Cycles(u64::try_from(cycles).unwrap_or(u64::MAX))
 }
 
 /// A chain as composite blocks, in Johnson's order.
@@ -137,7 +173,13 @@ fn weave<'a>(chains: impl Iterator<Item = &'a Vec<Block>>) -> Block {
 ///
 /// The largest of: for the job that is the last to compute, whichever suits best, the flow shop's optimum with its last
 /// tile at the end, and what it has to store after that; all transfers one after the other, and one latency; each job
-/// alone.
+/// alone; what the scratchpad lets pass.
+///
+/// The last is this. When the k-th tile of a job is done, that much of it has been computed, and of the other job as
+/// much as belongs to the j tiles that it has done. Of the loads for all other tiles no more can have been begun than
+/// the scratchpad has room for beside what both jobs hold then, and the rest comes after. So the end is no earlier than
+/// `C(k) + C'(j) + D(k) + D'(j)` less the longest loads that fill that room, for every k and, as it is not known, the j
+/// for which that is the least.
 pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
     let ending_with = |last: usize| {
         let chains = jobs.iter().enumerate().map(|(i, job)| if i == last { &job.but_last } else { &job.blocks });
@@ -148,7 +190,20 @@ pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
     let loads = Cycles(jobs.iter().map(|job| u64::try_from(job.whole.dma).expect("bounded")).sum());
     let transfers = loads + jobs.iter().map(|job| job.stores).sum();
     let transfers = if transfers > Cycles::ZERO { transfers + Cycles(npu.dram.latency_cycles) } else { transfers };
-    woven.max(alone).max(transfers)
+    woven.max(alone).max(transfers).max(of_space(npu, jobs))
+}
+
+/// What the scratchpad lets pass: see [`of_tiles`].
+fn of_space(npu: &Npu, jobs: &[&Outline]) -> Cycles {
+    let excess: Cycles = jobs.iter().map(|job| job.excess).sum();
+    let filling = full_rate(npu, npu.sram.bytes) + Cycles(1) + excess;
+    let tail = jobs.iter().map(|job| job.tail).min().unwrap_or_default();
+    let passing = |most_of: usize| -> Cycles {
+        let of_job = |(i, job): (usize, &&Outline)| if i == most_of { job.passing.1 } else { job.passing.0 };
+        jobs.iter().enumerate().map(of_job).sum()
+    };
+    let passing = (0..jobs.len()).map(passing).max().unwrap_or_default();
+    if passing > filling { passing - filling + tail } else { Cycles::ZERO }
 }
 
 /// What jobs take one after the other, in this order, with unlimited SRAM.

@@ -1,5 +1,7 @@
 //! The sizes of tile that each job is tried in, and the best of them for a policy.
 
+use std::cmp::Reverse;
+
 use super::bound::{self, Outline};
 use super::chain::{self, Chain};
 use super::layout::{self, TooLarge};
@@ -22,8 +24,11 @@ const LIMITS: [Bytes; 7] = [
     Bytes(128 << 10),
 ];
 
-/// A way is run on the machine with at most so many layouts, unless none of them has room.
-const MOST_TRIES: usize = 6;
+/// Serial is run on the machine with so many layouts, unless none of them has room, and from the best of them on with
+/// those beside it.
+const SERIAL_TRIES: usize = 6;
+/// The other ways, where more depends on addresses.
+const TRIES: usize = 16;
 
 /// What runs, on what, and in which tiles.
 pub(super) struct Layouts<'a> {
@@ -112,8 +117,9 @@ impl<'a> Layouts<'a> {
         let mut best: Option<Choice> = None;
         let mut no_room = None;
         let mut has_room = false;
+        let tries = if *way == Way::Serial { SERIAL_TRIES } else { TRIES };
         for (n, (_, picks, order)) in self.tries(way).into_iter().enumerate() {
-            if has_room && n >= MOST_TRIES {
+            if has_room && n >= tries {
                 break;
             }
             // Until something has room it is that which is asked.
@@ -130,8 +136,31 @@ impl<'a> Layouts<'a> {
                 Err(why) => no_room = Some((why, picks)),
             }
         }
-        let best = best.ok_or_else(|| no_room.expect("every job has a layout"))?;
+        let mut best = best.ok_or_else(|| no_room.expect("every job has a layout"))?;
+        if *way == Way::Serial {
+            self.descend(&mut best);
+        }
         Ok(Some(best).filter(|best| limit.is_none_or(|limit| best.cycles < limit)))
+    }
+
+    /// From a choice on, each job alone tries its other layouts on the machine, for as long as that helps.
+    fn descend(&self, best: &mut Choice) {
+        let mut before = None;
+        while before != Some(best.cycles) {
+            before = Some(best.cycles);
+            for job in 0..self.of_jobs.len() {
+                for size in 0..self.of_jobs[job].len() {
+                    let mut picks = best.layouts.clone();
+                    picks[job] = size;
+                    if self.bound_of(&best.way, &picks, &best.order) < best.cycles {
+                        let race = self.race(&picks, &best.order);
+                        if let Ok(Some(cycles)) = race.cycles(&best.way, false, Some(best.cycles)) {
+                            (best.layouts, best.cycles) = (picks, cycles);
+                        }
+                    }
+                }
+            }
+        }
     }
 
     /// Stores outputs after the last load if that helps.
@@ -149,27 +178,33 @@ impl<'a> Layouts<'a> {
     fn tries(&self, way: &Way) -> Vec<(u64, Vec<usize>, Vec<usize>)> {
         let mut tries = Vec::new();
         for picks in self.all_picks() {
-            let counts = self.counts(&picks);
             let forward: Vec<usize> = (0..picks.len()).collect();
             let backward: Vec<usize> = forward.iter().rev().copied().collect();
             for order in [forward, backward] {
-                let first = order[0];
-                let rule = match way {
-                    Way::Serial => Rule::Serial { first },
-                    Way::RoundRobin => Rule::Proportional { by: Measure::Tiles, first },
-                    Way::Greedy => Rule::LeastIdle { first },
-                    Way::Order(jobs) => Rule::Given(jobs),
-                };
-                let estimate = match &counts {
-                    Some(counts) => rules::order(counts, rule, u64::MAX).map_or(u64::MAX, |order| order.cycles),
-                    None => self.bound_of(way, &picks, &order).get(),
-                };
-                tries.push((estimate, picks.clone(), order));
+                tries.push((self.estimate(way, &picks, &order), picks.clone(), order));
             }
         }
         let spills = |picks: &[usize]| self.chains(picks).iter().any(|chain| chain.spills());
-        tries.sort_by_cached_key(|(estimate, picks, _)| (spills(picks), *estimate));
+        // Of those alike, the finest tiles go into the smallest holes.
+        tries.sort_by_cached_key(|(estimate, picks, _)| {
+            (spills(picks), *estimate, Reverse(picks.iter().sum::<usize>()))
+        });
         tries
+    }
+
+    /// What a way takes by counts; where those say nothing, its bound.
+    fn estimate(&self, way: &Way, picks: &[usize], order: &[usize]) -> u64 {
+        let first = order[0];
+        let rule = match way {
+            Way::Serial => Rule::Serial { first },
+            Way::RoundRobin => Rule::Proportional { by: Measure::Tiles, first },
+            Way::Greedy => Rule::LeastIdle { first },
+            Way::Order(jobs) => Rule::Given(jobs),
+        };
+        match self.counts(picks) {
+            Some(counts) => rules::order(&counts, rule, u64::MAX).map_or(u64::MAX, |order| order.cycles),
+            None => self.bound_of(way, picks, order).get(),
+        }
     }
 
     /// A way takes no less than this.

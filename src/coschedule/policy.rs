@@ -69,6 +69,13 @@ impl Race<'_> {
         Ok(recorder.finish())
     }
 
+    /// The jobs in the order in which it takes their tiles.
+    pub(super) fn jobs(&self, way: &Way, stores_late: bool) -> Result<Vec<u8>, NoRoom> {
+        let mut jobs = Vec::new();
+        self.run(way, stores_late, None, |step| jobs.push(u8::try_from(step.job).expect("two jobs")))?;
+        Ok(jobs)
+    }
+
     /// Runs all tiles; `None` as soon as it is sure to take as much as the limit.
     fn run(
         &self,

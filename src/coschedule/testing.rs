@@ -58,16 +58,18 @@ pub(super) fn chain(tiles: &[Plain]) -> Chain {
     Chain { slots, tiles: made }
 }
 
-/// An NPU of so much SRAM, in whole bytes, with this latency.
+/// An NPU of so much SRAM, in whole bytes, with this latency; its channel moves a byte a cycle.
 pub(super) fn npu(sram: u64, latency: u64) -> Npu {
     let mut npu = named("paper-like").expect("built in");
     (npu.sram.bytes, npu.sram.alignment_bytes, npu.dram.latency_cycles) = (Bytes(sram), Bytes(1), latency);
+    npu.dram.bytes_per_second = npu.clock_hz;
     npu
 }
 
 /// Up to so many tiles of small figures.
 pub(super) fn any_tiles(most: usize) -> impl Strategy<Value = Vec<Plain>> {
-    let load = prop::option::weighted(0.8, (1..9u64, 1..12u64));
+    let load = (1..9u64, prop::option::of(1..12u64)).prop_map(|(bytes, cycles)| (bytes, cycles.unwrap_or(bytes)));
+    let load = prop::option::weighted(0.8, load);
     let leaves = (prop_oneof![2 => Just(0), 1 => 1..5u64], 0..3usize);
     let store = prop::option::weighted(0.3, 1..4u64);
     let tile = (load, 0..12u64, leaves, store).prop_map(|(load, compute, leaves, store)| Plain {

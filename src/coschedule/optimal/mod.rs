@@ -34,7 +34,7 @@ impl Effort {
     pub const HIGH: Self = Self(30_000_000);
 }
 
-/// Of the layouts, as many are searched as there are tenths of the effort.
+/// Of the layouts, so many are searched, each with its share of the states.
 const SEARCHED: usize = 4;
 
 /// The best choice: what is known, or something better.
@@ -42,17 +42,21 @@ const SEARCHED: usize = 4;
 /// The result is never longer than another policy's: what those give is asked for wherever a bound does not already
 /// say that it cannot be shorter.
 pub(super) fn search(layouts: &Layouts, known: Choice, effort: Effort) -> Choice {
-    let mut search = Search { layouts, best: known, states: effort.0 };
+    let mut search = Search { layouts, best: known };
     let mut candidates = search.candidates();
     search.try_rules(&mut candidates);
     search.try_all_orders(&candidates, effort.0);
-    search.try_cells(&mut candidates);
+    // What less effort finds is tried first: a wider corridor need not lead to what has room.
+    for Effort(states) in [Effort::LOW, Effort::NORMAL].into_iter().filter(|&less| less < effort).chain([effort]) {
+        search.try_cells(&mut candidates, states);
+    }
     for way in [Way::RoundRobin, Way::Greedy] {
         if candidates.iter().any(|candidate| candidate.bound < search.best.cycles) {
             let choice = layouts.best(&way, Some(search.best.cycles)).ok().flatten();
             search.best = choice.unwrap_or(search.best);
         }
     }
+    search.start_from_best(effort);
     search.best
 }
 
@@ -66,7 +70,6 @@ struct Candidate {
 struct Search<'a, 'b> {
     layouts: &'a Layouts<'b>,
     best: Choice,
-    states: u64,
 }
 
 impl Search<'_, '_> {
@@ -119,14 +122,27 @@ impl Search<'_, '_> {
     }
 
     /// The search over cells, on the layouts that promise most.
-    fn try_cells(&mut self, candidates: &mut [Candidate]) {
+    fn try_cells(&mut self, candidates: &mut [Candidate], states: u64) {
         candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
-        let share = self.states / SEARCHED as u64;
+        let share = states / SEARCHED as u64;
         for candidate in candidates.iter_mut().take(SEARCHED) {
             let Some(order) = candidate.order.take().filter(|_| candidate.bound < self.best.cycles) else { continue };
             let Some(counts) = self.layouts.counts(&candidate.picks) else { continue };
             let mut states = share;
             candidate.order = Some(self.improve(&counts, candidate.bound.get(), &candidate.picks, order, &mut states));
+        }
+    }
+
+    /// The search over cells around the best order, where that is a policy's.
+    fn start_from_best(&mut self, effort: Effort) {
+        let Choice { layouts: picks, order, way, stores_late, cycles: _ } = self.best.clone();
+        let bound = self.layouts.bound(&picks);
+        let is_open = bound < self.best.cycles && !matches!(way, Way::Order(_));
+        let Some(counts) = self.layouts.counts(&picks).filter(|_| is_open) else { return };
+        let jobs = self.layouts.race(&picks, &order).jobs(&way, stores_late);
+        if let Some(order) = jobs.ok().and_then(|jobs| rules::order(&counts, Rule::Given(&jobs), u64::MAX)) {
+            let mut states = effort.0 / SEARCHED as u64;
+            self.improve(&counts, bound.get(), &picks, order, &mut states);
         }
     }
 
