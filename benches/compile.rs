@@ -16,7 +16,7 @@ use layerweaver::{simulate, stream};
 
 fn read(name: &str) -> Model {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
-    let options = Options { dims: BTreeMap::new(), float_bits: Some(16) };
+    let options = Options { float_bits: Some(16), ..Options::default() };
     frontend::read(&path, &options).expect("a network of testdata/").model
 }
 

@@ -54,7 +54,7 @@ fn onnx(path: &Path, npu: &Npu, target: &Target, out: &mut Out) -> Result<(Model
         Some(name) => name.bits(),
     };
     let dims: BTreeMap<String, u64> = target.dims.iter().cloned().collect();
-    let options = frontend::Options { dims, float_bits };
+    let options = frontend::Options { dims, float_bits, ..frontend::Options::default() };
     let import = frontend::read(path, &options).map_err(|errors| Failure::Input(errors.to_string()))?;
     for warning in &import.warnings {
         out.warn(format_args!("{}: {warning}", path.display()))?;

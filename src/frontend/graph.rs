@@ -50,7 +50,7 @@ pub(super) struct Node {
     pub(super) domain: String,
     /// `None` where an optional input is left out.
     pub(super) inputs: Vec<Option<ValueId>>,
-    /// `None` where no node or output of the graph reads one.
+    /// The first, and each that a node or an output of the graph reads.
     pub(super) outputs: Vec<Option<ValueId>>,
     pub(super) attributes: Vec<AttributeProto>,
 }
@@ -202,9 +202,10 @@ fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTre
             continue;
         }
         let id = NodeId::from(nodes.len());
-        let outputs = node.output.iter().map(|name| builder.output(name, id)).collect();
+        let name = node_name(node);
+        let outputs = node.output.iter().enumerate().map(|(i, output)| builder.output(i, output, id, &name)).collect();
         nodes.push(Node {
-            name: node_name(node),
+            name,
             domain: plain_domain(node.domain.clone()),
             inputs,
             outputs,
@@ -247,8 +248,16 @@ impl<'a> Builder<'a> {
         Some(self.make(name, source))
     }
 
-    fn output(&mut self, name: &'a str, node: NodeId) -> Option<ValueId> {
-        (!name.is_empty() && self.is_read.contains(name)).then(|| self.make(name, Source::Node(node)))
+    /// An output, where one is needed; the first always is, for the work of the node makes that one.
+    fn output(&mut self, index: usize, name: &'a str, node: NodeId, of: &NodeName) -> Option<ValueId> {
+        match (name.is_empty(), index) {
+            (true, 0) => {
+                let source = Source::Node(node);
+                Some(self.values.push(Value { name: of.name.clone(), source, declared: None }))
+            }
+            (false, 0) => Some(self.make(name, Source::Node(node))),
+            (_, _) => (!name.is_empty() && self.is_read.contains(name)).then(|| self.make(name, Source::Node(node))),
+        }
     }
 
     fn make(&mut self, name: &'a str, source: Source) -> ValueId {

@@ -6,6 +6,7 @@
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
+mod arithmetic;
 mod constant;
 mod emit;
 mod error;
@@ -15,13 +16,14 @@ mod flat;
 mod fuse;
 mod graph;
 mod infer;
+mod inputs;
 mod mapped;
 mod ops;
 mod proto;
 mod uses;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -39,6 +41,8 @@ use proto::ModelProto;
 pub struct Options {
     /// Sizes of named dimensions: `--dim batch=1`.
     pub dims: BTreeMap<String, u64>,
+    /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares.
+    pub shapes: BTreeMap<String, Vec<u64>>,
     /// The width that float tensors of 16 bits and more take; `None`: the model's own.
     pub float_bits: Option<u64>,
 }
@@ -48,6 +52,10 @@ pub struct Options {
 pub struct Import {
     /// The model; it passes [`Model::check`].
     pub model: Model,
+    /// The names of the dimensions of its inputs, which [`Options::dims`] may give.
+    pub dims: BTreeSet<String>,
+    /// The names of its inputs, which [`Options::shapes`] may give.
+    pub inputs: BTreeSet<String>,
     /// Of each node in order; then where the file declares another shape than ours.
     pub warnings: Vec<Warning>,
 }
@@ -65,6 +73,32 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.node, self.what)
     }
+}
+
+/// What is known of an output before the model runs; for tests that compare it with what others say.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Inferred {
+    /// The output's name.
+    pub name: String,
+    /// Shape and element type; one for each tensor of a sequence.
+    pub tensors: Vec<(Vec<u64>, String)>,
+    /// Whether it is a sequence.
+    pub is_sequence: bool,
+}
+
+/// Shapes of a model's outputs, though no layer may be able to make them.
+#[doc(hidden)]
+pub fn infer_outputs(bytes: Bytes, options: &Options) -> Result<(Vec<Inferred>, Vec<Warning>), Errors> {
+    let typed = proto::decode(bytes).map_err(|kind| vec![(None, kind)]).and_then(|proto| typed(proto, options));
+    let typed = typed.map_err(|wrong| in_file("model", wrong))?;
+    let inferred = |&value: &graph::ValueId| {
+        let fact = &typed.facts[value];
+        let items = fact.as_sequence().unwrap_or(std::slice::from_ref(fact));
+        let tensors = items.iter().map(|item| (item.shape.clone(), item.element.name())).collect();
+        Inferred { name: typed.graph.values[value].name.clone(), tensors, is_sequence: fact.as_sequence().is_some() }
+    };
+    Ok((typed.graph.outputs.iter().map(inferred).collect(), warnings(typed.warnings)))
 }
 
 /// Reads a model from a file, which is mapped.
@@ -87,14 +121,23 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
-    let typed = TypedGraph::new(Graph::new(proto)?, options)?;
+    let typed = typed(proto, options)?;
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
-    let (tensors, layers) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
+    let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
     let model = Model { name: name.to_owned(), fingerprint, tensors, layers };
     model.check().map_err(|fault| vec![(None, Kind::Unsound(fault))])?;
-    let warnings = typed.warnings.into_iter().map(|(node, what)| Warning { node, what }).collect();
-    Ok(Import { model, warnings })
+    let inputs::Names { dims, inputs } = typed.names;
+    Ok(Import { model, dims, inputs, warnings: warnings([typed.warnings, assumed].concat()) })
+}
+
+/// A graph whose every value has a shape.
+fn typed(proto: ModelProto, options: &Options) -> Result<TypedGraph, Vec<Wrong>> {
+    TypedGraph::new(Graph::new(proto)?, options)
+}
+
+fn warnings(of_nodes: Vec<(NodeName, String)>) -> Vec<Warning> {
+    of_nodes.into_iter().map(|(node, what)| Warning { node, what }).collect()
 }
 
 fn in_file(file: &str, wrong: Vec<Wrong>) -> Errors {

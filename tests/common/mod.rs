@@ -42,7 +42,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn read(name: &str, npu: &Npu) -> Self {
-        let options = frontend::Options { dims: BTreeMap::new(), float_bits: Some(npu.precision.bits()) };
+        let options = frontend::Options { float_bits: Some(npu.precision.bits()), ..Default::default() };
         let import =
             frontend::read(&testdata(&format!("{name}.onnx")), &options).unwrap_or_else(|error| panic!("{error}"));
         let analysis = analyze(&import.model, npu).unwrap_or_else(|error| panic!("{error}"));

@@ -20,8 +20,8 @@ use super::view::{self, compose};
 use crate::ir::{self, Access, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
 use views::Flat;
 
-/// All tensors and layers of a model.
-pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>);
+/// All tensors and layers of a model, and what was assumed of them.
+pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>, Vec<(NodeName, String)>);
 
 /// Lays out every group, and moves what has to be moved.
 pub(super) fn emit(
@@ -39,9 +39,11 @@ pub(super) fn emit(
         places: typed.graph.values.iter().map(|_| None).collect(),
         flats: typed.graph.values.iter().map(|_| None).collect(),
         parts: typed.graph.values.iter().map(|_| None).collect(),
+        warnings: Vec::new(),
     };
     emitter.all(groups).map_err(|wrong| vec![wrong])?;
-    Ok(numbered_by_use(emitter.tensors, emitter.layers))
+    let (tensors, layers) = numbered_by_use(emitter.tensors, emitter.layers);
+    Ok((tensors, layers, emitter.warnings))
 }
 
 /// Where a value is stored.
@@ -65,6 +67,7 @@ struct Emitter<'a> {
     flats: IdVec<ValueId, Option<Flat>>,
     /// The concatenation, and which input of it, whose part a value is written into.
     parts: IdVec<ValueId, Option<(NodeId, usize)>>,
+    warnings: Vec<(NodeName, String)>,
 }
 
 /// A layer that is being put together.
@@ -112,13 +115,7 @@ impl Emitter<'_> {
 
     /// The layer of an anchor and what joined it.
     fn group(&mut self, anchor: NodeId, nest: Nest, group: Option<&Group>) -> Result<(), Wrong> {
-        let Some(group) = group else {
-            return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
-        };
-        let others = self.typed.graph.nodes[anchor].outputs.iter().skip(1).flatten();
-        if others.into_iter().any(|&output| self.uses.is_used(output)) {
-            return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
-        }
+        let Some(group) = group else { return Ok(()) };
         let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
         let mut draft = Draft { nodes: BTreeSet::from([anchor]), nest, reads: Vec::new() };
         for read in std::mem::take(&mut draft.nest.reads) {
@@ -139,7 +136,26 @@ impl Emitter<'_> {
         }
         let written = compose(&group.position, &draft.nest.write);
         let written = written.map_err(|error| self.out_of_range(anchor, error))?;
-        self.push(anchor, draft, group.result, &written)
+        self.push(anchor, draft, group.result, &written)?;
+        self.other_outputs(anchor, group.result)
+    }
+
+    /// The outputs of a nest but the first: statistics, indices, last states. A layer each, of one operation for an
+    /// element, that needs all of the first.
+    fn other_outputs(&mut self, node: NodeId, first: ValueId) -> Result<(), Wrong> {
+        for output in self.typed.graph.nodes[node].outputs.iter().skip(1).flatten().copied() {
+            if !self.uses.is_used(output) || self.typed.facts[output].is_constant() {
+                continue;
+            }
+            let mut nest = Nest::vector(ops::MOVE);
+            let all = nest.axes(&self.typed.facts[output].shape, |_| false);
+            let reads = vec![Operand { tensor: self.place(first)?.tensor, access: None }];
+            self.push(node, Draft { nodes: BTreeSet::from([node]), nest, reads }, output, &all)?;
+            let name = &self.typed.graph.values[output].name;
+            let what = format!("has its output '{name}' costed as one vector operation for each element");
+            self.warnings.push((self.typed.graph.nodes[node].name.clone(), what));
+        }
+        Ok(())
     }
 
     /// Whether a group's first node scales each channel.
@@ -189,7 +205,7 @@ impl Emitter<'_> {
                 Operand { tensor: place.tensor, access }
             }
             ops::Source::Rows { table: _, shape } => {
-                let rows = Fact::constant(shape.clone(), fact.element);
+                let rows = Fact { shape: shape.clone(), ..fact.clone() };
                 let tensor = self.tensor(value, &rows, TensorKind::Weight)?;
                 Operand { tensor, access: read.access.clone() }
             }
@@ -246,8 +262,8 @@ impl Emitter<'_> {
 
     fn tensor(&mut self, value: ValueId, fact: &Fact, kind: TensorKind) -> Result<TensorId, Wrong> {
         let name = &self.typed.graph.values[value].name;
-        let Some(element_bits) = fact.element.bits(self.float_bits) else {
-            let what = format!("has tensor '{name}' of text or complex numbers");
+        let Some(element_bits) = fact.bits(self.float_bits) else {
+            let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
             return Err((None, Kind::Refused { what, mend: "take that part out of the model".into() }));
         };
         Ok(self.tensors.push(Tensor { name: name.clone(), shape: fact.shape.clone(), element_bits, kind }))
@@ -268,7 +284,10 @@ impl Emitter<'_> {
 }
 
 /// The tensors that layers touch, in the order in which they first do.
-fn numbered_by_use(tensors: IdVec<TensorId, Tensor>, mut layers: IdVec<LayerId, Layer>) -> Emitted {
+fn numbered_by_use(
+    tensors: IdVec<TensorId, Tensor>,
+    mut layers: IdVec<LayerId, Layer>,
+) -> (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>) {
     let mut new_ids: IdVec<TensorId, Option<TensorId>> = tensors.iter().map(|_| None).collect();
     let mut used = IdVec::new();
     for layer in layers.iter_mut() {

@@ -3,14 +3,28 @@
 use super::context::{Context, Refusal, shown};
 use super::nest::Nest;
 use super::{Form, Lowered, pointwise};
-use crate::frontend::fact::Fact;
+use crate::frontend::fact::{ElementType, Fact};
 use crate::frontend::view::{self, compose};
 use crate::ir::{Access, Affine, Role};
 
 /// MatMul: the last two dimensions multiply; those before are broadcast. One that both operands have is a group, one
 /// of the first alone more rows, one of the second alone more columns.
 pub(super) fn matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let (a, b) = (cx.input(0)?, cx.input(1)?);
+    multiply(cx, [0, 1], cx.input(0)?.element)
+}
+
+/// MatMulInteger: whole numbers, summed in 32 bits.
+pub(super) fn matmul_integer(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    multiply(cx, [0, 1], ElementType::Int(32))
+}
+
+/// QLinearMatMul: each operand with a scale and a zero point behind it.
+pub(super) fn quantized(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    multiply(cx, [0, 3], cx.input(7)?.element)
+}
+
+fn multiply(cx: &Context<'_>, operands: [usize; 2], element: ElementType) -> Result<Lowered, Refusal> {
+    let (a, b) = (cx.input(operands[0])?, cx.input(operands[1])?);
     let misfit =
         || Refusal::new(format!("has inputs {} and {}, which do not multiply", shown(&a.shape), shown(&b.shape)));
     // A vector is a matrix of one row, or of one column, and the result has no such dimension.
@@ -47,11 +61,11 @@ pub(super) fn matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         let broadcast = compose(&view::broadcast(shape, &outer), &outer_access)?;
         Ok(Access([broadcast.0, last].concat()))
     };
-    nest.read(0, access(a_outer, row.iter().chain([&inner]).cloned().collect())?);
-    nest.read(1, access(b_outer, [&inner].into_iter().chain(&column).cloned().collect())?);
+    nest.read(operands[0], access(a_outer, row.iter().chain([&inner]).cloned().collect())?);
+    nest.read(operands[1], access(b_outer, [&inner].into_iter().chain(&column).cloned().collect())?);
     nest.write = access(&outer, row.into_iter().chain(column).collect())?;
     let shape = outer.into_iter().chain(m).chain(n).collect();
-    Ok(Lowered::new(vec![Fact::at_run_time(shape, a.element)], Form::Nest(nest)))
+    Ok(Lowered::new(vec![Fact::at_run_time(shape, element)], Form::Nest(nest)))
 }
 
 /// Gemm: matrices, either of them transposed, and what is added.
