@@ -2,7 +2,6 @@
 //!
 //! `cargo bench` compares with the last run; `cargo bench -- --save-baseline before` keeps one.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::PathBuf;
 

@@ -32,6 +32,7 @@ enum Outcome {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the score is what one runs this for")]
 fn the_suites_shapes_are_inferred() {
     let testdata = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let Some(data) = suite(&testdata) else {

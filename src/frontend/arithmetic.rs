@@ -18,6 +18,17 @@ impl Number {
         }
     }
 
+    /// The number, where both kinds of floats of 16 bits have it: 8 binary digits, a power of two in the range of both.
+    fn in_any_half(self) -> Option<f64> {
+        let float = match self {
+            Self::Int(int) => int as f64,
+            Self::Float(float) => float,
+        };
+        let is_short = float.to_bits() & ((1 << 45) - 1) == 0;
+        let is_near = float == 0.0 || (6.2e-5..65504.0).contains(&float.abs());
+        (is_short && is_near).then_some(float)
+    }
+
     /// The nearest number that the type has; `None` where the element is out of its range.
     pub(super) fn narrowed(self, to: ElementType) -> Option<Self> {
         Some(match (to, self) {
@@ -28,6 +39,7 @@ impl Number {
             (ElementType::Float(64), Self::Int(int)) => Self::Float(int as f64),
             (ElementType::Float(32), Self::Float(float)) => Self::Float((float as f32).into()),
             (ElementType::Float(32), Self::Int(int)) => Self::Float((int as f32).into()),
+            (ElementType::Float(16), number) => Self::Float(number.in_any_half()?),
             (ElementType::Float(_) | ElementType::NarrowFloat(_) | ElementType::Other, _) => {
                 return None;
             }
@@ -77,6 +89,7 @@ fn ints(op: &str, arguments: &[i64]) -> Option<i64> {
         ("Max", _) => arguments.iter().copied().max(),
         ("Neg", &[a]) => a.checked_neg(),
         ("Abs", &[a]) => a.checked_abs(),
+        ("Relu", &[a]) => Some(a.max(0)),
         ("Sign", &[a]) => Some(a.signum()),
         ("Not", &[a]) => Some(i64::from(a == 0)),
         ("And", &[a, b]) => Some(i64::from(a != 0 && b != 0)),
@@ -103,6 +116,7 @@ fn floats(op: &str, arguments: &[f64]) -> Option<Number> {
         ("Max", &[a, b]) => Number::Float(a.max(b)),
         ("Neg", &[a]) => Number::Float(-a),
         ("Abs", &[a]) => Number::Float(a.abs()),
+        ("Relu", &[a]) => Number::Float(a.max(0.0)),
         ("Ceil", &[a]) => Number::Float(a.ceil()),
         ("Floor", &[a]) => Number::Float(a.floor()),
         ("Round", &[a]) => Number::Float(a.round_ties_even()),

@@ -77,6 +77,9 @@ pub enum Kind {
     /// Inputs whose dimensions have neither size nor a name of their own.
     #[error("has inputs with dimensions that have neither size nor name: {}", .0.join(", "))]
     UnboundInputs(Vec<String>),
+    /// Functions that call themselves, or bodies within bodies without an end.
+    #[error("has functions, branches or loops that are nested too deep, or too many nodes in them")]
+    EndlessCalls,
     /// Sizes for what the model does not have.
     #[error("has no {what} '{name}'; it has {known}")]
     NoSuchName {
@@ -107,7 +110,7 @@ impl Kind {
             Self::Unreadable(_) => "check its path and that you may read it".into(),
             Self::Empty | Self::Malformed(_) | Self::NoGraph | Self::NoOpset => "export or copy it again".into(),
             Self::Text => "give the .onnx file itself".into(),
-            Self::NoOutputs | Self::UnknownTensor(_) | Self::MadeTwice(_) | Self::Cycle => {
+            Self::NoOutputs | Self::UnknownTensor(_) | Self::MadeTwice(_) | Self::Cycle | Self::EndlessCalls => {
                 "export the model again, or check it with onnx.checker".into()
             }
             Self::UnknownOperator { .. } => "export the model without it, or add a row to frontend/ops".into(),

@@ -1,7 +1,9 @@
 //! A fact for every value and a form for every node, from first to last.
 
 use super::Options;
+use super::control;
 use super::error::{Kind, NodeName};
+use super::expand::Decision;
 use super::fact::{ElementType, Fact, Known};
 use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
 use super::inputs::{self, Inputs, Names};
@@ -20,24 +22,37 @@ pub(super) struct TypedGraph {
     pub(super) names: Names,
 }
 
+/// Why a graph has no facts of all its values.
+pub(super) enum Untyped {
+    Wrong(Vec<Wrong>),
+    /// Nodes have bodies, which are now to take their place; and what was assumed.
+    Decided(Vec<Decision>, Vec<(NodeName, String)>),
+}
+
 impl TypedGraph {
     /// Runs every operator's rule. Where one fails, those that do not need its result run on, so that all errors come
     /// at once.
-    pub(super) fn new(graph: Graph, options: &Options) -> Result<Self, Vec<Wrong>> {
+    pub(super) fn new(graph: Graph, options: &Options) -> Result<Self, Untyped> {
         let mut inference = Inference {
             options,
             facts: graph.values.iter().map(|_| None).collect(),
             warnings: Vec::new(),
             wrong: Vec::new(),
+            decisions: Vec::new(),
+            assumed: Vec::new(),
         };
         let names = inference.sources(&graph);
         let forms = graph.nodes.ids().map(|id| inference.node(&graph, id)).collect();
         inference.check_declared(&graph);
-        let Inference { options: _, facts, warnings, wrong } = inference;
+        let Inference { options: _, facts, warnings, wrong, mut decisions, assumed } = inference;
+        if !decisions.is_empty() {
+            decisions.sort_by_key(|decision| decision.position);
+            return Err(Untyped::Decided(decisions, assumed));
+        }
         let facts: Option<IdVec<ValueId, Fact>> = facts.into_iter().collect::<Option<Vec<_>>>().map(IdVec::from_iter);
         match facts {
             Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings, names }),
-            Some(_) | None => Err(wrong),
+            Some(_) | None => Err(Untyped::Wrong(wrong)),
         }
     }
 
@@ -54,6 +69,8 @@ struct Inference<'a> {
     facts: IdVec<ValueId, Option<Fact>>,
     warnings: Vec<(NodeName, String)>,
     wrong: Vec<Wrong>,
+    decisions: Vec<Decision>,
+    assumed: Vec<(NodeName, String)>,
 }
 
 impl Inference<'_> {
@@ -82,7 +99,7 @@ impl Inference<'_> {
         let node = &graph.nodes[id];
         let opset = graph.opsets.get(&node.domain).copied().unwrap_or(1);
         let op = ops::find(node);
-        if op.is_none() && self.declared_outputs(graph, node).is_none() {
+        if op.is_none() && !control::is_control(node) && self.declared_outputs(graph, node).is_none() {
             self.note_unknown(node, opset);
             return Form::Constant;
         }
@@ -93,6 +110,13 @@ impl Inference<'_> {
                 Some(Some(fact)) => inputs.push(Some(fact)),
                 Some(None) => return Form::Constant,
             }
+        }
+        if control::is_control(node) {
+            match control::decide(node, &inputs, opset, self.options) {
+                Ok((decision, note)) => self.decide(node, decision, note),
+                Err(refusal) => self.wrong.push((Some(node.name.clone()), refusal.into())),
+            }
+            return Form::Constant;
         }
         // Without inputs, an operator that is no constant makes random numbers.
         let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
@@ -111,6 +135,13 @@ impl Inference<'_> {
                 self.wrong.push((Some(node.name.clone()), refusal.into()));
                 Form::Constant
             }
+        }
+    }
+
+    fn decide(&mut self, node: &Node, decision: Decision, note: Option<Note>) {
+        self.decisions.push(decision);
+        if let Some(Note::Size(what) | Note::Cost(what)) = note {
+            self.assumed.push((node.name.clone(), what));
         }
     }
 

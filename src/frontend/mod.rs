@@ -1,15 +1,18 @@
 //! ONNX in, the layer IR out: every shape known, weights never read.
 //!
-//! The way of a model: `proto` decodes the mapped file; `graph` resolves names and orders the nodes; `infer` gives
-//! every value a shape and folds constants, by the table in `ops`; `fuse` groups the nodes that become one layer;
-//! `emit` gives values places in tensors, so that what only moves indices vanishes into accesses.
+//! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
+//! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
+//! `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
+//! vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
 mod arithmetic;
 mod constant;
+mod control;
 mod emit;
 mod error;
+mod expand;
 mod fact;
 mod fingerprint;
 mod flat;
@@ -33,8 +36,11 @@ pub use error::{Error, Errors, Kind, NodeName};
 
 use crate::ir::Model;
 use graph::{Graph, Wrong};
-use infer::TypedGraph;
+use infer::{TypedGraph, Untyped};
 use proto::ModelProto;
+
+/// Bodies within bodies deeper than this are no network's.
+const DEEPEST: usize = 64;
 
 /// What the user says of a model.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +49,8 @@ pub struct Options {
     pub dims: BTreeMap<String, u64>,
     /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares.
     pub shapes: BTreeMap<String, Vec<u64>>,
+    /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
+    pub trips: BTreeMap<String, u64>,
     /// The width that float tensors of 16 bits and more take; `None`: the model's own.
     pub float_bits: Option<u64>,
 }
@@ -131,9 +139,27 @@ fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) 
     Ok(Import { model, dims, inputs, warnings: warnings([typed.warnings, assumed].concat()) })
 }
 
-/// A graph whose every value has a shape.
-fn typed(proto: ModelProto, options: &Options) -> Result<TypedGraph, Vec<Wrong>> {
-    TypedGraph::new(Graph::new(proto)?, options)
+/// A graph whose every value has a shape: with functions, branches and loops in place.
+fn typed(mut proto: ModelProto, options: &Options) -> Result<TypedGraph, Vec<Wrong>> {
+    expand::inline(&mut proto).map_err(|wrong| vec![wrong])?;
+    let opset = proto.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    let opset = opset.map_or(1, |set| set.version);
+    let mut assumed = Vec::new();
+    for _ in 0..DEEPEST {
+        match TypedGraph::new(Graph::new(&proto)?, options) {
+            Ok(mut typed) => {
+                typed.warnings.splice(0..0, assumed);
+                return Ok(typed);
+            }
+            Err(Untyped::Wrong(wrong)) => return Err(wrong),
+            Err(Untyped::Decided(decisions, more)) => {
+                assumed.extend(more);
+                let graph = proto.graph.get_or_insert_default();
+                expand::control(graph, &decisions, opset).map_err(|wrong| vec![wrong])?;
+            }
+        }
+    }
+    Err(vec![(None, Kind::EndlessCalls)])
 }
 
 fn warnings(of_nodes: Vec<(NodeName, String)>) -> Vec<Warning> {

@@ -1,7 +1,6 @@
 //! What the tests share: the networks of testdata/, woven and lowered.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use layerweaver::analysis::{Analysis, analyze};
