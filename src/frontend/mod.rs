@@ -68,6 +68,27 @@ pub struct Import {
     pub warnings: Vec<Warning>,
 }
 
+impl Options {
+    /// Names that are given and that none of the models has, as a user sees them: those of a `--dim` that no input has,
+    /// of a `--shape` that is no input's. Several models may share one set of options.
+    pub fn unknown_names(&self, imports: &[&Import]) -> Vec<Error> {
+        let all = |names: fn(&Import) -> &BTreeSet<String>| -> BTreeSet<&String> {
+            imports.iter().flat_map(|&import| names(import)).collect()
+        };
+        let file: Vec<_> = imports.iter().map(|import| import.model.name.as_str()).collect();
+        let error = |what, name: &String, known: &BTreeSet<&String>| {
+            let known = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            let kind = Kind::NoSuchName { what, name: name.clone(), known };
+            Error { file: file.join(" and "), node: None, kind }
+        };
+        let (dims, inputs) = (all(|import| &import.dims), all(|import| &import.inputs));
+        let no_dims = self.dims.keys().filter(|name| !dims.contains(name)).map(|name| error("dimension", name, &dims));
+        let no_inputs = self.shapes.keys().filter(|name| !inputs.contains(name));
+        no_dims.chain(no_inputs.map(|name| error("input", name, &inputs))).collect()
+    }
+}
+
 /// Something that was assumed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {

@@ -53,6 +53,14 @@ impl<'a> Context<'a> {
         Self { node, inputs, opset }
     }
 
+    /// The same node with other inputs.
+    pub(super) fn with<'b>(&self, inputs: Vec<Option<&'b Fact>>) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context { node: self.node, inputs, opset: self.opset }
+    }
+
     /// The operator's name, for those that share a function.
     pub(super) fn op(&self) -> &'a str {
         &self.node.name.op

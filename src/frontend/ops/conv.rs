@@ -14,6 +14,15 @@ pub(super) fn conv(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     lower(cx, &operands, cx.input(0)?.element)
 }
 
+/// FusedConv, and the convolutions of ORT's blocked layout: an activation, and what is added before it.
+pub(super) fn fused(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let mut lowered = conv(cx)?;
+    if let (Form::Nest(nest), true) = (&mut lowered.form, cx.optional(3).is_some()) {
+        nest.read(3, nest.write.clone());
+    }
+    Ok(lowered)
+}
+
 /// ConvInteger: whole numbers, summed in 32 bits.
 pub(super) fn conv_integer(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     lower(cx, &Operands { input: 0, weight: 1, bias: None }, ElementType::Int(32))

@@ -15,6 +15,7 @@ mod lanes;
 mod learned;
 mod loss;
 mod matmul;
+mod microsoft;
 mod movement;
 mod nest;
 mod normalize;
@@ -197,5 +198,29 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_has_each_name_once() {
         assert!(OPS.is_sorted_by(|a, b| (a.domain, a.name) < (b.domain, b.name)));
+    }
+
+    /// The operators of each domain, as docs/operators.md lists them.
+    fn listed() -> String {
+        let mut text = String::from("\n| Domain | Operators |\n|---|---|\n");
+        for rows in OPS.chunk_by(|a, b| a.domain == b.domain) {
+            let domain = if rows[0].domain.is_empty() { "ai.onnx" } else { rows[0].domain };
+            let names: Vec<_> = rows.iter().map(|op| op.name).collect();
+            let control = if rows[0].domain.is_empty() { "; in place: If, Loop, Scan" } else { "" };
+            text += &format!("| {domain} | {}{control} |\n", names.join(", "));
+        }
+        text
+    }
+
+    #[test]
+    fn the_docs_list_every_operator() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operators.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        let (head, list) = docs.split_once("UPDATE_DOCS=1 -->\n").unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{head}UPDATE_DOCS=1 -->\n{}", listed())).unwrap();
+        } else {
+            assert_eq!(list, listed(), "run this test with UPDATE_DOCS=1");
+        }
     }
 }

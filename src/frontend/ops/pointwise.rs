@@ -31,6 +31,14 @@ pub(super) fn choose(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     broadcasting(cx, element)
 }
 
+/// Some of the inputs, broadcast; the first one's type.
+pub(super) fn of(cx: &Context<'_>, inputs: &[usize]) -> Result<Lowered, Refusal> {
+    let facts = inputs.iter().map(|&input| cx.input(input)).collect::<Result<Vec<_>, _>>()?;
+    let shapes: Vec<_> = facts.iter().map(|fact| &fact.shape[..]).collect();
+    let shape = broadcast_shapes(&shapes).ok_or_else(|| apart(&shapes))?;
+    lower(cx, inputs, shape, facts[0].element)
+}
+
 /// One input, whose elements become ones of another type.
 pub(super) fn typed(cx: &Context<'_>, element: ElementType) -> Result<Lowered, Refusal> {
     lower(cx, &[0], cx.input(0)?.shape.clone(), element)
@@ -109,11 +117,13 @@ fn broadcasting(cx: &Context<'_>, element: ElementType) -> Result<Lowered, Refus
     let inputs: Vec<_> = (0..cx.input_count()).collect();
     let facts = inputs.iter().map(|&input| cx.input(input)).collect::<Result<Vec<_>, _>>()?;
     let shapes: Vec<_> = facts.iter().map(|fact| &fact.shape[..]).collect();
-    let shape = broadcast_shapes(&shapes).ok_or_else(|| {
-        let all = shapes.iter().map(|shape| shown(shape)).collect::<Vec<_>>().join(" and ");
-        Refusal::new(format!("has inputs {all}, which do not broadcast"))
-    })?;
+    let shape = broadcast_shapes(&shapes).ok_or_else(|| apart(&shapes))?;
     lower(cx, &inputs, shape, element)
+}
+
+fn apart(shapes: &[&[u64]]) -> Refusal {
+    let all = shapes.iter().map(|shape| shown(shape)).collect::<Vec<_>>().join(" and ");
+    Refusal::new(format!("has inputs {all}, which do not broadcast"))
 }
 
 /// The second input lies along the first one's dimensions from one on, as it could before version 7.

@@ -2,8 +2,8 @@
 
 use super::{Op, row};
 use super::{
-    attention, conv, detect, einsum, gather, image, learned, loss, matmul, movement, normalize, pointwise, pool,
-    quantize, random, recurrent, reduce, resize, scatter, select, sequence, shape, signal, text, transpose,
+    attention, conv, detect, einsum, gather, image, learned, loss, matmul, microsoft, movement, normalize, pointwise,
+    pool, quantize, random, recurrent, reduce, resize, scatter, select, sequence, shape, signal, text, transpose,
 };
 
 /// The domains that have rows.
@@ -11,6 +11,8 @@ const ONNX: &str = "";
 const ML: &str = "ai.onnx.ml";
 const PREVIEW: &str = "ai.onnx.preview";
 const TRAINING: &str = "ai.onnx.preview.training";
+const MICROSOFT: &str = "com.microsoft";
+const BLOCKED: &str = "com.microsoft.nchwc";
 
 /// Every operator that is known, by domain and name, with the first version of the domain whose form is read right.
 pub(in super::super) const OPS: &[Op] = &[
@@ -179,6 +181,7 @@ pub(in super::super) const OPS: &[Op] = &[
     row(ONNX, "Shrink", 1, pointwise::unary),
     row(ONNX, "Sigmoid", 1, pointwise::unary),
     row(ONNX, "Sign", 1, pointwise::unary),
+    row(ONNX, "SimplifiedLayerNormalization", 1, normalize::layer_normalization),
     row(ONNX, "Sin", 1, pointwise::unary),
     row(ONNX, "Sinh", 1, pointwise::unary),
     row(ONNX, "Size", 1, select::size),
@@ -237,4 +240,46 @@ pub(in super::super) const OPS: &[Op] = &[
     row(TRAINING, "Adam", 1, learned::optimizer),
     row(TRAINING, "Gradient", 1, learned::gradient),
     row(TRAINING, "Momentum", 1, learned::optimizer),
+    row(MICROSOFT, "Attention", 1, microsoft::attention),
+    row(MICROSOFT, "BiasAdd", 1, pointwise::arithmetic),
+    row(MICROSOFT, "BiasGelu", 1, pointwise::arithmetic),
+    row(MICROSOFT, "DequantizeLinear", 1, quantize::dequantize),
+    row(MICROSOFT, "DynamicQuantizeMatMul", 1, microsoft::matmul_to_float),
+    row(MICROSOFT, "EmbedLayerNormalization", 1, microsoft::embed_normalization),
+    row(MICROSOFT, "FastGelu", 1, pointwise::arithmetic),
+    row(MICROSOFT, "FusedConv", 1, conv::fused),
+    row(MICROSOFT, "FusedGemm", 1, matmul::gemm),
+    row(MICROSOFT, "FusedMatMul", 1, microsoft::fused_matmul),
+    row(MICROSOFT, "Gelu", 1, pointwise::arithmetic),
+    row(MICROSOFT, "GroupQueryAttention", 1, microsoft::attention),
+    row(MICROSOFT, "LayerNormalization", 1, normalize::layer_normalization),
+    row(MICROSOFT, "MatMulIntegerToFloat", 1, microsoft::matmul_to_float),
+    row(MICROSOFT, "MatMulNBits", 1, microsoft::matmul_bits),
+    row(MICROSOFT, "MultiHeadAttention", 1, microsoft::attention),
+    row(MICROSOFT, "Pad", 1, image::pad),
+    row(MICROSOFT, "QAttention", 1, microsoft::attention),
+    row(MICROSOFT, "QGemm", 1, microsoft::quantized_gemm),
+    row(MICROSOFT, "QLinearAdd", 1, microsoft::quantized_arithmetic),
+    row(MICROSOFT, "QLinearAveragePool", 1, pool::pool),
+    row(MICROSOFT, "QLinearConcat", 1, microsoft::quantized_concat),
+    row(MICROSOFT, "QLinearConv", 1, conv::quantized),
+    row(MICROSOFT, "QLinearGlobalAveragePool", 1, pool::global),
+    row(MICROSOFT, "QLinearLeakyRelu", 1, pointwise::unary),
+    row(MICROSOFT, "QLinearMul", 1, microsoft::quantized_arithmetic),
+    row(MICROSOFT, "QLinearSigmoid", 1, pointwise::unary),
+    row(MICROSOFT, "QuantizeLinear", 1, quantize::quantize),
+    row(MICROSOFT, "QuickGelu", 1, pointwise::arithmetic),
+    row(MICROSOFT, "RMSNormalization", 1, normalize::layer_normalization),
+    row(MICROSOFT, "RotaryEmbedding", 1, attention::rotary),
+    row(MICROSOFT, "SimplifiedLayerNormalization", 1, normalize::layer_normalization),
+    row(MICROSOFT, "SkipLayerNormalization", 1, microsoft::skip_normalization),
+    row(MICROSOFT, "SkipSimplifiedLayerNormalization", 1, microsoft::skip_normalization),
+    row(MICROSOFT, "TransposeMatMul", 1, microsoft::fused_matmul),
+    row(BLOCKED, "AveragePool", 1, pool::pool),
+    row(BLOCKED, "Conv", 1, conv::fused),
+    row(BLOCKED, "GlobalAveragePool", 1, pool::global),
+    row(BLOCKED, "GlobalMaxPool", 1, pool::global),
+    row(BLOCKED, "MaxPool", 1, pool::pool),
+    row(BLOCKED, "ReorderInput", 1, microsoft::reorder),
+    row(BLOCKED, "ReorderOutput", 1, microsoft::reorder),
 ];
