@@ -60,7 +60,8 @@ impl Bodies {
         match choice {
             Choice::Branch(branch) => {
                 let body = attribute(node, branch)?.g.as_ref()?;
-                let results = self.body(body, prefix, &[])?;
+                self.weights(body, prefix);
+                let results = self.body(body, prefix, prefix, &[])?;
                 self.results(results, &node.output);
                 Some(())
             }
@@ -69,15 +70,20 @@ impl Bodies {
         }
     }
 
-    /// A body's nodes and weights, with its inputs bound; the names of its outputs.
-    fn body(&mut self, body: &GraphProto, prefix: &str, inputs: &[String]) -> Option<Vec<String>> {
-        let own = body.initializer.iter().map(|tensor| tensor.name.as_str());
-        let mut renaming = Renaming::new(prefix, &body.node, own);
+    /// A body's weights, which all its steps share.
+    fn weights(&mut self, body: &GraphProto, prefix: &str) {
+        let named = |tensor: &TensorProto| TensorProto { name: format!("{prefix}/{}", tensor.name), ..tensor.clone() };
+        self.initializers.extend(body.initializer.iter().map(named));
+    }
+
+    /// A body's nodes, with its inputs and weights bound; the names of its outputs.
+    fn body(&mut self, body: &GraphProto, weights: &str, prefix: &str, inputs: &[String]) -> Option<Vec<String>> {
+        let mut renaming = Renaming::new(prefix, &body.node);
         for (input, name) in body.input.iter().zip(inputs) {
             renaming.bind(&input.name, name);
         }
         for tensor in &body.initializer {
-            self.initializers.push(TensorProto { name: renaming.name(&tensor.name), ..tensor.clone() });
+            renaming.bind(&tensor.name, &format!("{weights}/{}", tensor.name));
         }
         self.nodes.extend(body.node.iter().map(|node| renaming.node(node)));
         (self.nodes.len() <= MOST_NODES).then(|| body.output.iter().map(|output| renaming.name(&output.name)).collect())
@@ -85,6 +91,7 @@ impl Bodies {
 
     /// Steps one after the other; what each gives is put together at the end.
     fn steps(&mut self, node: &NodeProto, shape: &Steps<'_>, steps: u64, prefix: &str) -> Option<()> {
+        self.weights(shape.body, prefix);
         let mut states = shape.states.to_vec();
         let mut given: Vec<Vec<String>> = Vec::new();
         for step in 0..steps {
@@ -98,7 +105,7 @@ impl Bodies {
                 let index = if scanned.backwards { steps - 1 - step } else { step };
                 inputs.push(self.slice(&inner, scanned, index)?);
             }
-            let results = self.body(shape.body, &inner, &inputs)?;
+            let results = self.body(shape.body, prefix, &inner, &inputs)?;
             let results = results.get(usize::from(shape.is_loop)..)?;
             states = results.get(..shape.states.len())?.to_vec();
             given.push(results[shape.states.len()..].to_vec());

@@ -69,7 +69,7 @@ impl Calls<'_> {
 
 /// The nodes of a function as a node calls it.
 fn body(call: &NodeProto, function: &FunctionProto) -> Vec<NodeProto> {
-    let mut renaming = Renaming::new(&node_name(call).name, &function.node, std::iter::empty());
+    let mut renaming = Renaming::new(&node_name(call).name, &function.node);
     for (i, input) in function.input.iter().enumerate() {
         renaming.bind(input, call.input.get(i).map_or("", String::as_str));
     }

@@ -25,10 +25,9 @@ struct Renaming {
 
 impl Renaming {
     /// All that a body's nodes make takes the prefix. Names that are not the body's own stay as they are.
-    fn new<'a>(prefix: &str, nodes: &'a [NodeProto], own: impl Iterator<Item = &'a str>) -> Self {
-        let made = nodes.iter().flat_map(|node| &node.output).map(String::as_str).chain(own);
-        let made = made.filter(|name| !name.is_empty());
-        let names = made.map(|name| (name.to_owned(), format!("{prefix}/{name}"))).collect();
+    fn new(prefix: &str, nodes: &[NodeProto]) -> Self {
+        let made = nodes.iter().flat_map(|node| &node.output).filter(|name| !name.is_empty());
+        let names = made.map(|name| (name.clone(), format!("{prefix}/{name}"))).collect();
         Self { prefix: prefix.to_owned(), names }
     }
 
