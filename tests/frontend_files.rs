@@ -233,6 +233,66 @@ fn the_optimizers_own_operators() {
     assert!(import.warnings.iter().any(|warning| warning.what.contains("output 'sum'")), "{:?}", import.warnings);
 }
 
+/// The products of attention as one operator, whichever way its heads are packed.
+#[test]
+fn attention_is_its_two_products() {
+    let macs = |model: &Model| -> u64 {
+        let products = model.layers.iter().filter(|layer| layer.op == layerweaver::ir::Op::Gemm);
+        products.map(|layer| layer.whole().volume()).sum()
+    };
+    let two_products = 2 * 16 * 16 * 64;
+    let heads = || vec![int("num_heads", 4)];
+    let x = || Graph::new().input("x", &[1, 16, 64]).output("y", &[1, 16, 64]);
+    let mut projected =
+        x().weight("w", &[64, 192]).weight("b", &[192]).node("Attention", &["x", "w", "b"], &["y"], heads()).model();
+    ms(&mut projected);
+    let projected = import(projected.write_to_bytes().unwrap().into());
+    assert_eq!(macs(&projected.model), 16 * 64 * 192 + two_products);
+    assert_eq!(kinds(&projected.model), ["MatMul", "MatMul", "Softmax", "MatMul"]);
+    let mut separate = x()
+        .input("k", &[1, 16, 64])
+        .input("v", &[1, 16, 64])
+        .weight("b", &[192])
+        .node("MultiHeadAttention", &["x", "k", "v", "b"], &["y"], heads())
+        .model();
+    ms(&mut separate);
+    assert_eq!(macs(&import(separate.write_to_bytes().unwrap().into()).model), two_products);
+    // Two heads share a key; a step of one token behind 15 that are there.
+    let mut grouped = Graph::new()
+        .input("x", &[1, 1, 128])
+        .input("pk", &[1, 2, 15, 16])
+        .input("pv", &[1, 2, 15, 16])
+        .node(
+            "GroupQueryAttention",
+            &["x", "", "", "pk", "pv"],
+            &["y", "nk", "nv"],
+            vec![int("num_heads", 4), int("kv_num_heads", 2)],
+        )
+        .output("y", &[1, 1, 64])
+        .output("nk", &[1, 2, 16, 16])
+        .output("nv", &[1, 2, 16, 16])
+        .model();
+    ms(&mut grouped);
+    let grouped = import(grouped.write_to_bytes().unwrap().into());
+    assert_eq!(macs(&grouped.model), 2 * 4 * 16 * 16);
+    assert!(grouped.warnings.is_empty(), "{:?}", grouped.warnings);
+}
+
+/// Steps are groups, for which the weights are the same.
+#[test]
+fn a_recurrent_layer_has_its_steps_as_groups() {
+    let graph = Graph::new()
+        .input("x", &[10, 2, 32])
+        .weight("w", &[1, 256, 32])
+        .weight("r", &[1, 256, 64])
+        .node("LSTM", &["x", "w", "r"], &["", "last"], vec![int("hidden_size", 64)])
+        .output("last", &[1, 2, 64]);
+    let import = import(graph.bytes());
+    let layer = import.model.layers.iter().next().unwrap();
+    assert_eq!(layer.whole().volume(), 10 * 2 * 256 * (32 + 64));
+    assert!(import.warnings[0].what.contains("steps costed one by one"));
+}
+
 /// All nodes are of com.microsoft.
 fn ms(model: &mut ModelProto) {
     model.opset_import.push(OperatorSetIdProto { domain: "com.microsoft".into(), version: 1, ..Default::default() });

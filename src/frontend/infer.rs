@@ -3,7 +3,7 @@
 use super::Options;
 use super::control;
 use super::error::{Kind, NodeName};
-use super::expand::Decision;
+use super::expand::{Choice, Decision};
 use super::fact::{ElementType, Fact, Known};
 use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
 use super::inputs::{self, Inputs, Names};
@@ -130,6 +130,11 @@ impl Inference<'_> {
             None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
         };
         match lowered {
+            Ok(Lowered { outputs: _, form: _, warning, body: Some(body) }) if !all_constant => {
+                let choice = Choice::Body(body.into_graph());
+                self.decide(node, Decision { position: node.position, choice }, warning);
+                Form::Constant
+            }
             Ok(lowered) => self.settle(node, lowered, all_constant),
             Err(refusal) => {
                 self.wrong.push((Some(node.name.clone()), refusal.into()));
@@ -147,7 +152,7 @@ impl Inference<'_> {
 
     /// Notes the facts of a node's outputs; what needs constants alone is one.
     fn settle(&mut self, node: &Node, lowered: Lowered, all_constant: bool) -> Form {
-        let Lowered { outputs, form, warning } = lowered;
+        let Lowered { outputs, form, warning, body: _ } = lowered;
         // A sum of nothing is a constant too.
         let is_constant = all_constant || matches!(form, Form::Constant) || has_no_points(&form);
         for (i, &output) in node.outputs.iter().enumerate() {

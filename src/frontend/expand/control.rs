@@ -15,8 +15,10 @@ pub(in super::super) struct Decision {
 }
 
 /// What stands in for a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(in super::super) enum Choice {
+    /// Of an operator that is several layers: these.
+    Body(GraphProto),
     /// Of an If: the branch with this name.
     Branch(&'static str),
     /// Of a Loop: so many steps.
@@ -38,7 +40,10 @@ pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], 
                         Refusal::new("has a body that does not fit its inputs and outputs, or too many steps");
                     (Some(node_name(&node)), refusal.into())
                 };
-                bodies.place(&node, decision.choice).filter(|()| bodies.nodes.len() <= MOST_NODES).ok_or_else(unfit)?;
+                bodies
+                    .place(&node, &decision.choice)
+                    .filter(|()| bodies.nodes.len() <= MOST_NODES)
+                    .ok_or_else(unfit)?;
             }
         }
     }
@@ -55,9 +60,15 @@ struct Bodies {
 }
 
 impl Bodies {
-    fn place(&mut self, node: &NodeProto, choice: Choice) -> Option<()> {
+    fn place(&mut self, node: &NodeProto, choice: &Choice) -> Option<()> {
         let prefix = &node.output.iter().find(|name| !name.is_empty())?.clone();
-        match choice {
+        match *choice {
+            Choice::Body(ref body) => {
+                self.weights(body, prefix);
+                let results = self.body(body, prefix, prefix, &node.input)?;
+                self.results(results, &node.output);
+                Some(())
+            }
             Choice::Branch(branch) => {
                 let body = attribute(node, branch)?.g.as_ref()?;
                 self.weights(body, prefix);

@@ -128,45 +128,6 @@ pub(super) fn reorder(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     }
 }
 
-/// Attention, MultiHeadAttention, GroupQueryAttention, QAttention: of packed or separate queries, keys and values.
-pub(super) fn attention(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let x = cx.input(0)?;
-    let &[batch, length, width] = &x.shape[..] else {
-        return Err(Refusal::new(format!("has input {}; only three dimensions are known", shown(&x.shape))));
-    };
-    let heads = cx.needed_size("num_heads")?.max(1);
-    let fact = |shape: Vec<u64>| Fact::at_run_time(shape, x.element);
-    let packs_weights = matches!(cx.op(), "Attention" | "QAttention");
-    let (past_at, kv_heads) = match cx.op() {
-        "Attention" => (4, heads),
-        "QAttention" => (8, heads),
-        "GroupQueryAttention" => (3, cx.needed_size("kv_num_heads")?),
-        _ => (6, heads),
-    };
-    let element = if cx.op() == "QAttention" { cx.input(3)?.element } else { x.element };
-    // Where there are no keys, the queries hold keys and values too.
-    let (q_width, new) = match (packs_weights, cx.optional(1).filter(|_| !packs_weights)) {
-        (true, _) => (cx.input(1)?.shape.last().map_or(0, |all| all / 3), length),
-        (false, None) => {
-            let all = heads.saturating_add(kv_heads.saturating_mul(2)).max(1);
-            (width / all * heads, length)
-        }
-        (false, Some(keys)) => (width, keys.shape.get(keys.rank().saturating_sub(2)).copied().unwrap_or(length)),
-    };
-    let past = cx.optional(past_at).and_then(|past| past.shape.get(past.rank().checked_sub(2)?).copied()).unwrap_or(0);
-    let all = new.checked_add(past).ok_or_else(|| Refusal::new("has sizes that are out of range"))?;
-    let head = q_width / heads;
-    let present = match packs_weights {
-        true => vec![2, batch, heads, all, head],
-        false => vec![batch, kv_heads, all, head],
-    };
-    let y = Fact::at_run_time(vec![batch, length, q_width], element);
-    let outputs = vec![y, fact(present.clone()), fact(present)];
-    let projections = if packs_weights { width } else { 0 };
-    let lanes = all.saturating_mul(2).saturating_add(projections.saturating_mul(3)).saturating_mul(lanes::MULTIPLY_ADD);
-    Ok(Lowered::by_element(cx, outputs, lanes.min(1 << 19)).roughly())
-}
-
 /// A scale and a zero point behind each of two operands: QLinearAdd, QLinearMul.
 pub(super) fn quantized_arithmetic(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     super::pointwise::of(cx, &[0, 3])

@@ -5,6 +5,7 @@
 //! its node, and never looks beyond it: fusion, views and constants are the callers' matter.
 
 mod attention;
+mod body;
 mod context;
 mod conv;
 mod detect;
@@ -19,6 +20,7 @@ mod microsoft;
 mod movement;
 mod nest;
 mod normalize;
+mod packed;
 mod pointwise;
 mod pool;
 mod quantize;
@@ -41,6 +43,7 @@ use super::graph::Node;
 use super::view;
 use crate::ir::Access;
 
+pub(super) use body::Body;
 pub(super) use context::{Context, Refusal, shown};
 pub(super) use lanes::MOVE;
 pub(super) use movement::shifted;
@@ -73,6 +76,8 @@ pub(super) struct Lowered {
     pub(super) form: Form,
     /// What the user should know of it.
     pub(super) warning: Option<Note>,
+    /// What stands in for the node, where it is several layers; the form then only says shapes.
+    pub(super) body: Option<Body>,
 }
 
 /// Something that was assumed.
@@ -132,7 +137,7 @@ pub(super) struct View {
 
 impl Lowered {
     pub(super) fn new(outputs: Vec<Fact>, form: Form) -> Self {
-        Self { outputs, form, warning: None }
+        Self { outputs, form, warning: None, body: None }
     }
 
     /// Work of the vector unit: some operations for each element of the first output. Of an input of that shape the
@@ -156,6 +161,11 @@ impl Lowered {
     /// The same work with something that the user should know.
     fn warned(self, warning: impl Into<String>) -> Self {
         Self { warning: Some(Note::Cost(warning.into())), ..self }
+    }
+
+    /// The same shapes, made by a body.
+    fn within(self, body: Body) -> Self {
+        Self { warning: None, body: Some(body), ..self }
     }
 
     /// The same work; that of the operator itself is not known.

@@ -2,8 +2,9 @@
 
 use super::{Op, row};
 use super::{
-    attention, conv, detect, einsum, gather, image, learned, loss, matmul, microsoft, movement, normalize, pointwise,
-    pool, quantize, random, recurrent, reduce, resize, scatter, select, sequence, shape, signal, text, transpose,
+    attention, conv, detect, einsum, gather, image, learned, loss, matmul, microsoft, movement, normalize, packed,
+    pointwise, pool, quantize, random, recurrent, reduce, resize, scatter, select, sequence, shape, signal, text,
+    transpose,
 };
 
 /// The domains that have rows.
@@ -240,7 +241,7 @@ pub(in super::super) const OPS: &[Op] = &[
     row(TRAINING, "Adam", 1, learned::optimizer),
     row(TRAINING, "Gradient", 1, learned::gradient),
     row(TRAINING, "Momentum", 1, learned::optimizer),
-    row(MICROSOFT, "Attention", 1, microsoft::attention),
+    row(MICROSOFT, "Attention", 1, packed::projected),
     row(MICROSOFT, "BiasAdd", 1, pointwise::arithmetic),
     row(MICROSOFT, "BiasGelu", 1, pointwise::arithmetic),
     row(MICROSOFT, "DequantizeLinear", 1, quantize::dequantize),
@@ -251,13 +252,13 @@ pub(in super::super) const OPS: &[Op] = &[
     row(MICROSOFT, "FusedGemm", 1, matmul::gemm),
     row(MICROSOFT, "FusedMatMul", 1, microsoft::fused_matmul),
     row(MICROSOFT, "Gelu", 1, pointwise::arithmetic),
-    row(MICROSOFT, "GroupQueryAttention", 1, microsoft::attention),
+    row(MICROSOFT, "GroupQueryAttention", 1, packed::group_query),
     row(MICROSOFT, "LayerNormalization", 1, normalize::layer_normalization),
     row(MICROSOFT, "MatMulIntegerToFloat", 1, microsoft::matmul_to_float),
     row(MICROSOFT, "MatMulNBits", 1, microsoft::matmul_bits),
-    row(MICROSOFT, "MultiHeadAttention", 1, microsoft::attention),
+    row(MICROSOFT, "MultiHeadAttention", 1, packed::multi_head),
     row(MICROSOFT, "Pad", 1, image::pad),
-    row(MICROSOFT, "QAttention", 1, microsoft::attention),
+    row(MICROSOFT, "QAttention", 1, packed::quantized),
     row(MICROSOFT, "QGemm", 1, microsoft::quantized_gemm),
     row(MICROSOFT, "QLinearAdd", 1, microsoft::quantized_arithmetic),
     row(MICROSOFT, "QLinearAveragePool", 1, pool::pool),
