@@ -278,6 +278,15 @@ fn attention_is_its_two_products() {
     assert!(grouped.warnings.is_empty(), "{:?}", grouped.warnings);
 }
 
+/// What is fused behind a reduction runs once for each result.
+#[test]
+fn an_activation_behind_a_reduction_is_not_charged_for_each_point() {
+    let graph = Graph::new().input("x", &[1, 64, 7, 7]).node("GlobalAveragePool", &["x"], &["p"], vec![]);
+    let import = import(graph.node("HardSigmoid", &["p"], &["y"], vec![]).output("y", &[1, 64, 1, 1]).bytes());
+    let layer = import.model.layers.iter().next().unwrap();
+    assert_eq!((layer.nodes.len(), layer.lane_operations, layer.whole().volume()), (2, 1, 64 * 49));
+}
+
 /// Steps are groups, for which the weights are the same.
 #[test]
 fn a_recurrent_layer_has_its_steps_as_groups() {

@@ -17,7 +17,7 @@ use super::infer::TypedGraph;
 use super::ops::{self, Form, Nest, Pointwise, Read};
 use super::uses::Uses;
 use super::view::{self, compose};
-use crate::ir::{self, Access, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
+use crate::ir::{self, Access, DimId, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
 use views::Flat;
 
 /// All tensors and layers of a model, and what was assumed of them.
@@ -75,6 +75,28 @@ struct Draft {
     nodes: BTreeSet<NodeId>,
     nest: Nest,
     reads: Vec<Operand>,
+    /// Lane operations of what joined, for each element of the result.
+    behind: u64,
+}
+
+impl Draft {
+    fn new(nodes: BTreeSet<NodeId>, nest: Nest, reads: Vec<Operand>) -> Self {
+        Self { nodes, nest, reads, behind: 0 }
+    }
+
+    /// Lane operations for each point: behind a reduction, what joined runs once for as many points as are reduced to
+    /// an element. Behind a product it is free.
+    fn lanes(&self) -> u64 {
+        let written: BTreeSet<_> =
+            self.nest.write.0.iter().flat_map(|index| &index.terms).map(|&(dim, _)| dim).collect();
+        let is_written = |dim: &usize| written.contains(&DimId::from(*dim));
+        let reduced = (0..self.nest.dims.len()).filter(|dim| !is_written(dim)).map(|dim| self.nest.dims[dim].size);
+        let reduced = reduced.fold(1u64, u64::saturating_mul);
+        match self.nest.op {
+            ir::Op::Vector => self.nest.lanes.saturating_add(self.behind.checked_div(reduced).unwrap_or(0)),
+            ir::Op::Gemm | ir::Op::Measured => self.nest.lanes,
+        }
+    }
 }
 
 impl Emitter<'_> {
@@ -117,7 +139,7 @@ impl Emitter<'_> {
     fn group(&mut self, anchor: NodeId, nest: Nest, group: Option<&Group>) -> Result<(), Wrong> {
         let Some(group) = group else { return Ok(()) };
         let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
-        let mut draft = Draft { nodes: BTreeSet::from([anchor]), nest, reads: Vec::new() };
+        let mut draft = Draft::new(BTreeSet::from([anchor]), nest, Vec::new());
         for read in std::mem::take(&mut draft.nest.reads) {
             // Scaled, the bias is part of the shift that comes with the scale.
             if taken_up.is_none_or(|bias| ops::input_of(&read.source) != bias) {
@@ -150,7 +172,7 @@ impl Emitter<'_> {
             let mut nest = Nest::vector(ops::MOVE);
             let all = nest.axes(&self.typed.facts[output].shape, |_| false);
             let reads = vec![Operand { tensor: self.place(first)?.tensor, access: None }];
-            self.push(node, Draft { nodes: BTreeSet::from([node]), nest, reads }, output, &all)?;
+            self.push(node, Draft::new(BTreeSet::from([node]), nest, reads), output, &all)?;
             let name = &self.typed.graph.values[output].name;
             let what = format!("has its output '{name}' costed as one vector operation for each element");
             self.warnings.push((self.typed.graph.nodes[node].name.clone(), what));
@@ -176,9 +198,7 @@ impl Emitter<'_> {
         inner: &[Option<ValueId>],
         takes_scale: bool,
     ) -> Result<(), Wrong> {
-        if draft.nest.op == ir::Op::Vector {
-            draft.nest.lanes = draft.nest.lanes.saturating_add(pointwise.lanes);
-        }
+        draft.behind = draft.behind.saturating_add(pointwise.lanes);
         for operand in &pointwise.operands {
             let value = self.typed.graph.nodes[node].inputs[operand.input];
             let is_taken_up = inner.contains(&value) || (operand.is_scale && takes_scale);
@@ -226,14 +246,15 @@ impl Emitter<'_> {
     }
 
     fn finish(&mut self, name: NodeName, draft: Draft, write: Operand) {
-        let Draft { nodes, nest, reads } = draft;
+        let lane_operations = draft.lanes();
+        let Draft { nodes, nest, reads, behind: _ } = draft;
         self.layers.push(Layer {
             name: name.name,
             kind: name.op,
             nodes: nodes.into_iter().map(|node| self.typed.graph.nodes[node].name.name.clone()).collect(),
             op: nest.op,
             dims: nest.dims,
-            lane_operations: nest.lanes,
+            lane_operations,
             reads,
             write: Some(write),
         });

@@ -125,9 +125,10 @@ impl Parts {
                 return None;
             }
             let apart = if shared == 1 { scores } else { body.reshape(&scores, &shape) };
-            let masked = match mask.element {
-                ElementType::Bool => body.node("Where", &[&Body::input(input), &apart, &scale], Vec::new()),
-                _ => body.node("Add", &[&apart, &Body::input(input)], Vec::new()),
+            let masked = if mask.element == ElementType::Bool {
+                body.node("Where", &[&Body::input(input), &apart, &scale], Vec::new())
+            } else {
+                body.node("Add", &[&apart, &Body::input(input)], Vec::new())
             };
             scores = if shared == 1 { masked } else { body.reshape(&masked, &[q.batch, k.heads, rows, length]) };
         }
