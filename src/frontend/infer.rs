@@ -137,7 +137,9 @@ impl Inference<'_> {
             }
             Ok(lowered) => self.settle(node, lowered, all_constant),
             Err(refusal) => {
-                self.wrong.push((Some(node.name.clone()), refusal.into()));
+                let Refusal { what, mend } = refusal;
+                let what = format!("{what} (operator set {opset}, {})", cx.seen());
+                self.wrong.push((Some(node.name.clone()), Refusal { what, mend }.into()));
                 Form::Constant
             }
         }

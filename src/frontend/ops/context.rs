@@ -53,6 +53,16 @@ impl<'a> Context<'a> {
         Self { node, inputs, opset }
     }
 
+    /// The shapes of the inputs, for messages.
+    pub(in super::super) fn seen(&self) -> String {
+        let one = |input: &Option<&Fact>| input.map_or_else(|| "none".to_owned(), |fact| shown(&fact.shape));
+        match &self.inputs[..] {
+            [] => "no inputs".to_owned(),
+            [only] => format!("input {}", one(only)),
+            all => format!("inputs {}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
+        }
+    }
+
     /// The same node with other inputs.
     pub(super) fn with<'b>(&self, inputs: Vec<Option<&'b Fact>>) -> Context<'b>
     where
