@@ -5,7 +5,6 @@
 #[path = "../tests/common/measured.rs"]
 mod measured;
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::PathBuf;
 
@@ -19,7 +18,7 @@ use layerweaver::{simulate, stream};
 
 fn read(name: &str) -> Model {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
-    let options = Options { dims: BTreeMap::new(), float_bits: Some(16) };
+    let options = Options { float_bits: Some(16), ..Options::default() };
     frontend::read(&path, &options).expect("a network of testdata/").model
 }
 

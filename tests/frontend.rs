@@ -339,9 +339,15 @@ fn all_unbound_dimensions_are_named_with_their_flags() {
 }
 
 #[test]
-fn a_dimension_without_size_or_name_names_its_input() {
+fn inputs_without_sizes_take_whole_shapes() {
     let graph = Graph::new().input("x", &[-1, 4]).node("Relu", &["x"], &["y"], vec![]).output("y", &[4, 4]);
-    assert!(error(&graph).starts_with("model has input 'x' whose dimension 0 has neither size nor name"));
+    let message = error(&graph);
+    assert!(message.starts_with("model has inputs with dimensions that have neither size nor name: x;"), "{message}");
+    assert!(message.ends_with("as in --shape x=1,128"), "{message}");
+    let options = Options { shapes: [("x".to_owned(), vec![4, 4])].into(), ..Options::default() };
+    let import = parse(graph.bytes(), "model", &options).unwrap();
+    assert_eq!(import.model.layers.iter().map(|layer| layer.whole().volume()).collect::<Vec<_>>(), [16]);
+    assert_eq!(import.inputs.into_iter().collect::<Vec<_>>(), ["x"]);
 }
 
 /// A flattened convolution is written in its flat layout, so that the layer behind it reads rows.

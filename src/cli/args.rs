@@ -90,6 +90,12 @@ pub(super) struct Target {
     /// The size of a symbolic dimension; give it once for each
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = parse_dim)]
     pub(super) dims: Vec<(String, u64)>,
+    /// The whole shape of an input; give it once for each
+    #[arg(long = "shape", value_name = "INPUT=1,128", value_parser = parse_shape)]
+    pub(super) shapes: Vec<(String, Vec<u64>)>,
+    /// The steps of a loop that only data would say; give it once for each
+    #[arg(long = "trip", value_name = "NODE=STEPS", value_parser = parse_dim)]
+    pub(super) trips: Vec<(String, u64)>,
     /// The format of float tensors, if not the NPU's; `model` keeps each tensor's own
     #[arg(long)]
     pub(super) precision: Option<PrecisionName>,
@@ -189,4 +195,14 @@ fn parse_dim(text: &str) -> Result<(String, u64), String> {
         text.split_once('=').and_then(|(name, size)| Some((name.trim().to_owned(), size.trim().parse().ok()?)));
     let in_range = |(name, size): &(String, u64)| !name.is_empty() && *size > 0;
     parsed.filter(in_range).ok_or_else(|| "give a name and a size of at least 1, as in batch=1".into())
+}
+
+fn parse_shape(text: &str) -> Result<(String, Vec<u64>), String> {
+    // Names of values may hold '=', sizes cannot.
+    let parsed = text.rsplit_once('=').and_then(|(name, sizes)| {
+        let sizes: Option<Vec<u64>> = sizes.split(',').map(|size| size.trim().parse().ok()).collect();
+        Some((name.trim().to_owned(), sizes?))
+    });
+    let in_range = |(name, sizes): &(String, Vec<u64>)| !name.is_empty() && sizes.iter().all(|&size| size > 0);
+    parsed.filter(in_range).ok_or_else(|| "give an input and its sizes of at least 1, as in input_ids=1,128".into())
 }

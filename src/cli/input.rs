@@ -1,11 +1,10 @@
 //! Reads what the command line names: NPUs, ONNX files, layer tables.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::args::Target;
+use super::args::{PrecisionName, Target};
 use super::{Failure, Out};
 use crate::analysis::{self, Analysis, Measured};
 use crate::frontend;
@@ -40,27 +39,39 @@ pub(super) fn unknown_npu(name: &str) -> String {
     }
 }
 
-/// Reads and analyses a model. What is not modelled exactly is said on standard error.
-pub(super) fn model(path: &Path, npu: &Npu, target: &Target, out: &mut Out) -> Result<Analysed, Failure> {
-    let is_table = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
-    let (model, measured) = if is_table { table(path, target, out)? } else { onnx(path, npu, target, out)? };
-    let analysis = analysis::analyze_measured(&model, npu, measured).map_err(|error| Failure::input(path, error))?;
-    Ok(Analysed { model, analysis })
-}
-
-fn onnx(path: &Path, npu: &Npu, target: &Target, out: &mut Out) -> Result<(Model, Measured), Failure> {
-    let float_bits = match target.precision {
-        None => Some(npu.precision.bits()),
-        Some(name) => name.bits(),
+/// Reads and analyses models. What is not modelled exactly is said on standard error.
+pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out) -> Result<Vec<Analysed>, Failure> {
+    let options = frontend::Options {
+        dims: target.dims.iter().cloned().collect(),
+        shapes: target.shapes.iter().cloned().collect(),
+        trips: target.trips.iter().cloned().collect(),
+        float_bits: target.precision.map_or(Some(npu.precision.bits()), PrecisionName::bits),
     };
-    let dims: BTreeMap<String, u64> = target.dims.iter().cloned().collect();
-    let options = frontend::Options { dims, float_bits };
-    let import = frontend::read(path, &options).map_err(|errors| Failure::Input(errors.to_string()))?;
-    for warning in &import.warnings {
-        out.warn(format_args!("{}: {warning}", path.display()))?;
+    let mut read: Vec<(Model, Measured)> = Vec::new();
+    let mut imports = Vec::new();
+    for path in paths {
+        if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
+            read.push(table(path, target, out)?);
+        } else {
+            let import = frontend::read(path, &options).map_err(|errors| Failure::Input(errors.to_string()))?;
+            for warning in &import.warnings {
+                out.warn(format_args!("{}: {warning}", path.display()))?;
+            }
+            read.push((import.model.clone(), import.model.layers.iter().map(|_| None).collect()));
+            imports.push(import);
+        }
     }
-    let measured = import.model.layers.iter().map(|_| None).collect();
-    Ok((import.model, measured))
+    let unknown = options.unknown_names(&imports.iter().collect::<Vec<_>>());
+    if !unknown.is_empty() {
+        let sentences: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        return Err(Failure::Input(sentences.join("\nerror: ")));
+    }
+    let analysed = |((model, measured), path): ((Model, Measured), &&Path)| {
+        let analysis =
+            analysis::analyze_measured(&model, npu, measured).map_err(|error| Failure::input(path, error))?;
+        Ok(Analysed { model, analysis })
+    };
+    read.into_iter().zip(paths).map(analysed).collect()
 }
 
 /// A layer table as `analyze --format json` writes it; of the figures only `compute_cycles` is read.

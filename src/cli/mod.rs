@@ -9,7 +9,7 @@ mod output;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -150,11 +150,10 @@ fn compare(args: &Compare, out: &mut Out) -> Result<(), Failure> {
 
 fn analyze(args: &Analyze, out: &mut Out) -> Result<(), Failure> {
     let npu = input::npu(&args.target.npu)?;
-    let mut models = Vec::new();
-    for path in &args.models {
-        let Analysed { model, analysis } = input::model(path, &npu, &args.target, out)?;
-        models.push(stream::scheduled_model(&Job { model: &model, analysis: &analysis, requests: 1 }));
-    }
+    let paths: Vec<&Path> = args.models.iter().map(PathBuf::as_path).collect();
+    let analysed = input::models(&paths, &npu, &args.target, out)?;
+    let job = |Analysed { model, analysis }: &Analysed| stream::scheduled_model(&Job { model, analysis, requests: 1 });
+    let models: Vec<_> = analysed.iter().map(job).collect();
     match args.format {
         AnalyzeFormat::Table => report::layer_tables(&mut out.results, &npu, &models)?,
         AnalyzeFormat::Csv => report::layer_csv(&mut out.results, &models)?,
@@ -194,12 +193,13 @@ fn npus(args: &Npus, out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_pair(pair: &Pair, npu: &Npu, out: &mut Out) -> Result<[Analysed; 2], Failure> {
-    Ok([input::model(&pair.a, npu, &pair.target, out)?, input::model(&pair.b, npu, &pair.target, out)?])
+fn read_pair(pair: &Pair, npu: &Npu, out: &mut Out) -> Result<Vec<Analysed>, Failure> {
+    input::models(&[&pair.a, &pair.b], npu, &pair.target, out)
 }
 
-fn jobs(models: &[Analysed; 2], requests: [u32; 2]) -> [Job<'_>; 2] {
-    std::array::from_fn(|i| Job { model: &models[i].model, analysis: &models[i].analysis, requests: requests[i] })
+fn jobs(models: &[Analysed], requests: [u32; 2]) -> Vec<Job<'_>> {
+    let pairs = models.iter().zip(requests);
+    pairs.map(|(of, requests)| Job { model: &of.model, analysis: &of.analysis, requests }).collect()
 }
 
 /// The schedule of what was woven, which `simulate` has accepted.

@@ -74,6 +74,22 @@ pub enum Kind {
     /// Dimensions that have a name and no size.
     #[error("has dimensions without a size: {}", .0.join(", "))]
     UnboundDims(Vec<String>),
+    /// Inputs whose dimensions have neither size nor a name of their own.
+    #[error("has inputs with dimensions that have neither size nor name: {}", .0.join(", "))]
+    UnboundInputs(Vec<String>),
+    /// Functions that call themselves, or bodies within bodies without an end.
+    #[error("has functions, branches or loops that are nested too deep, or too many nodes in them")]
+    EndlessCalls,
+    /// Sizes for what the model does not have.
+    #[error("has no {what} '{name}'; it has {known}")]
+    NoSuchName {
+        /// `dimension` or `input`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+        /// All that there are.
+        known: String,
+    },
     /// What an operator's rule refuses.
     #[error("{what}")]
     Refused {
@@ -94,7 +110,7 @@ impl Kind {
             Self::Unreadable(_) => "check its path and that you may read it".into(),
             Self::Empty | Self::Malformed(_) | Self::NoGraph | Self::NoOpset => "export or copy it again".into(),
             Self::Text => "give the .onnx file itself".into(),
-            Self::NoOutputs | Self::UnknownTensor(_) | Self::MadeTwice(_) | Self::Cycle => {
+            Self::NoOutputs | Self::UnknownTensor(_) | Self::MadeTwice(_) | Self::Cycle | Self::EndlessCalls => {
                 "export the model again, or check it with onnx.checker".into()
             }
             Self::UnknownOperator { .. } => "export the model without it, or add a row to frontend/ops".into(),
@@ -102,6 +118,11 @@ impl Kind {
                 let flags: Vec<_> = names.iter().map(|name| format!("--dim {name}=1")).collect();
                 format!("give them, as in {}", flags.join(" "))
             }
+            Self::UnboundInputs(names) => {
+                let flags: Vec<_> = names.iter().map(|name| format!("--shape {name}=1,128")).collect();
+                format!("give their whole shapes, as in {}", flags.join(" "))
+            }
+            Self::NoSuchName { .. } => "give one of these".into(),
             Self::Refused { what: _, mend } => mend.clone(),
             Self::Unsound(_) => "make the model smaller, or report this file".into(),
         }

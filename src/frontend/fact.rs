@@ -8,7 +8,7 @@ use super::constant;
 const MOST_ELEMENTS: u64 = 1 << 48;
 
 /// All that is known of one value. Every size is known: dimensions without one are refused at the graph's inputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fact {
     pub(super) shape: Vec<u64>,
     pub(super) element: ElementType,
@@ -16,14 +16,20 @@ pub(super) struct Fact {
 }
 
 /// Whether a value is known before the model runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Known {
     /// Computed by the model, or given to it.
     AtRunTime,
     /// A weight, or computed from weights alone: its elements are not looked at.
     Constant,
+    /// A weight that is stored in elements of so many bits, fewer than its type has: it is dequantised when it is used.
+    Narrow(u64),
     /// A constant of whole numbers, few enough to follow, in row-major order.
     Ints(Rc<[i64]>),
+    /// A constant of a few floats, in row-major order: scales that decide a size.
+    Floats(Rc<[f64]>),
+    /// A sequence of tensors, of which these are known; the shape is how many there are.
+    Sequence(Rc<[Fact]>),
 }
 
 /// The type of an element, as far as its width and its kind matter.
@@ -60,10 +66,25 @@ impl Fact {
         Self { shape, element, known }
     }
 
+    /// A constant of floats, as many as the shape has; not followed where they are too many.
+    pub(super) fn floats(shape: Vec<u64>, element: ElementType, floats: Option<Vec<f64>>) -> Self {
+        let known = match floats {
+            Some(floats) if floats.len() <= constant::MOST_FLOATS => Known::Floats(floats.into()),
+            Some(_) | None => Known::Constant,
+        };
+        Self { shape, element, known }
+    }
+
+    /// A sequence of tensors.
+    pub(super) fn sequence(items: Vec<Fact>) -> Self {
+        Self { shape: vec![items.len() as u64], element: ElementType::Other, known: Known::Sequence(items.into()) }
+    }
+
     pub(super) fn is_constant(&self) -> bool {
-        match self.known {
+        match &self.known {
             Known::AtRunTime => false,
-            Known::Constant | Known::Ints(_) => true,
+            Known::Constant | Known::Narrow(_) | Known::Ints(_) | Known::Floats(_) => true,
+            Known::Sequence(items) => items.iter().all(Fact::is_constant),
         }
     }
 
@@ -71,7 +92,33 @@ impl Fact {
     pub(super) fn as_ints(&self) -> Option<&[i64]> {
         match &self.known {
             Known::Ints(ints) => Some(ints),
-            Known::AtRunTime | Known::Constant => None,
+            Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Floats(_) | Known::Sequence(_) => None,
+        }
+    }
+
+    /// Its elements, where they are floats that are known.
+    pub(super) fn as_floats(&self) -> Option<&[f64]> {
+        match &self.known {
+            Known::Floats(floats) => Some(floats),
+            Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Ints(_) | Known::Sequence(_) => None,
+        }
+    }
+
+    /// Its tensors, where it is a sequence.
+    pub(super) fn as_sequence(&self) -> Option<&[Fact]> {
+        match &self.known {
+            Known::Sequence(items) => Some(items),
+            Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Ints(_) | Known::Floats(_) => None,
+        }
+    }
+
+    /// The width of an element in memory, where wide floats take `float_bits`; `None` of what no NPU holds.
+    pub(super) fn bits(&self, float_bits: Option<u64>) -> Option<u64> {
+        match self.known {
+            Known::Narrow(bits) => Some(bits),
+            Known::AtRunTime | Known::Constant | Known::Ints(_) | Known::Floats(_) | Known::Sequence(_) => {
+                self.element.bits(float_bits)
+            }
         }
     }
 
@@ -117,6 +164,17 @@ impl ElementType {
             8 | 14 | 15 => Self::Other,
             _ => return None,
         })
+    }
+
+    /// What messages and tests call it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Float(bits) => format!("float{bits}"),
+            Self::NarrowFloat(bits) => format!("narrow float{bits}"),
+            Self::Int(bits) => format!("int{bits}"),
+            Self::Bool => "bool".to_owned(),
+            Self::Other => "text or complex".to_owned(),
+        }
     }
 
     /// The width of an element in a tensor, where wide floats take `float_bits`.

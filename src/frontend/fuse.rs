@@ -48,7 +48,8 @@ pub(super) fn groups(typed: &TypedGraph, uses: &Uses) -> Groups {
         };
         let output = typed.graph.nodes[anchor].outputs.first().copied().flatten();
         if let (true, Some(output)) = (is_anchor, output) {
-            let group = Growth::new(typed, uses, &groups.joined, anchor, output).grow();
+            let growth = Growth::new(typed, uses, &groups.joined, anchor, output);
+            let group = if has_other_outputs(typed, uses, anchor) { growth.alone() } else { growth.grow() };
             for member in &group.members {
                 groups.joined[member.node] = Some(anchor);
             }
@@ -56,6 +57,11 @@ pub(super) fn groups(typed: &TypedGraph, uses: &Uses) -> Groups {
         }
     }
     groups
+}
+
+/// Whether outputs of a node but the first are used: they are made from the first, which then has to be there.
+fn has_other_outputs(typed: &TypedGraph, uses: &Uses, node: NodeId) -> bool {
+    typed.graph.nodes[node].outputs.iter().skip(1).flatten().any(|&output| uses.is_used(output))
 }
 
 /// All groups.
@@ -92,6 +98,12 @@ impl<'a> Growth<'a> {
     ) -> Self {
         let position = identity(typed.facts[output].rank());
         Self { typed, uses, joined, anchor, held: vec![Held { value: output, node: None, position }] }
+    }
+
+    /// The anchor without anything that joins it.
+    fn alone(self) -> Group {
+        let (result, position) = (self.held[0].value, self.held[0].position.clone());
+        Group { members: Vec::new(), result, position }
     }
 
     fn grow(mut self) -> Group {

@@ -50,9 +50,11 @@ pub(super) struct Node {
     pub(super) domain: String,
     /// `None` where an optional input is left out.
     pub(super) inputs: Vec<Option<ValueId>>,
-    /// `None` where no node or output of the graph reads one.
+    /// The first, and each that a node or an output of the graph reads.
     pub(super) outputs: Vec<Option<ValueId>>,
     pub(super) attributes: Vec<AttributeProto>,
+    /// Where the file's graph has it.
+    pub(super) position: usize,
 }
 
 /// What is wrong, and with which node.
@@ -60,12 +62,12 @@ pub(super) type Wrong = (Option<NodeName>, Kind);
 
 impl Graph {
     /// Resolves the names of a model, whose graph and operator sets are there.
-    pub(super) fn new(model: ModelProto) -> Result<Self, Vec<Wrong>> {
-        let opsets = model.opset_import.into_iter().map(|set| (plain_domain(set.domain), set.version)).collect();
-        let graph = model.graph.unwrap_or_default();
-        let links = Links::resolve(&graph)?;
-        let order = links.order(&graph)?;
-        Ok(assemble(&graph, &links, &order, opsets))
+    pub(super) fn new(model: &ModelProto) -> Result<Self, Vec<Wrong>> {
+        let opsets = model.opset_import.iter().map(|set| (plain_domain(&set.domain), set.version)).collect();
+        let Some(graph) = &model.graph else { return Err(vec![(None, Kind::NoGraph)]) };
+        let links = Links::resolve(graph)?;
+        let order = links.order(graph)?;
+        Ok(assemble(graph, &links, &order, opsets))
     }
 }
 
@@ -156,8 +158,8 @@ pub(super) fn node_name(node: &NodeProto) -> NodeName {
 }
 
 /// "ai.onnx" and "" are one domain.
-fn plain_domain(domain: String) -> String {
-    if domain == "ai.onnx" { String::new() } else { domain }
+fn plain_domain(domain: &str) -> String {
+    if domain == "ai.onnx" { String::new() } else { domain.to_owned() }
 }
 
 /// Where each name is made. An initializer may stand among the inputs too, and then it is a weight.
@@ -196,19 +198,21 @@ fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTre
         let node = &graph.node[position];
         let inputs: Vec<_> = node.input.iter().map(|name| builder.value(name)).collect();
         if let ("Identity", [Some(input)], [output]) = (node.op_type.as_str(), &inputs[..], &node.output[..])
-            && !is_output.contains(output.as_str())
+            && (!is_output.contains(output.as_str()) || builder.becomes_output(*input, output, &is_output))
         {
             builder.ids.insert(output, *input);
             continue;
         }
         let id = NodeId::from(nodes.len());
-        let outputs = node.output.iter().map(|name| builder.output(name, id)).collect();
+        let name = node_name(node);
+        let outputs = node.output.iter().enumerate().map(|(i, output)| builder.output(i, output, id, &name)).collect();
         nodes.push(Node {
-            name: node_name(node),
-            domain: plain_domain(node.domain.clone()),
+            name,
+            domain: plain_domain(&node.domain),
             inputs,
             outputs,
             attributes: node.attribute.clone(),
+            position,
         });
     }
     let mut seen = BTreeSet::new();
@@ -247,8 +251,26 @@ impl<'a> Builder<'a> {
         Some(self.make(name, source))
     }
 
-    fn output(&mut self, name: &'a str, node: NodeId) -> Option<ValueId> {
-        (!name.is_empty() && self.is_read.contains(name)).then(|| self.make(name, Source::Node(node)))
+    /// An output, where one is needed; the first always is, for the work of the node makes that one.
+    fn output(&mut self, index: usize, name: &'a str, node: NodeId, of: &NodeName) -> Option<ValueId> {
+        match (name.is_empty(), index) {
+            (true, 0) => {
+                let source = Source::Node(node);
+                Some(self.values.push(Value { name: of.name.clone(), source, declared: None }))
+            }
+            (false, 0) => Some(self.make(name, Source::Node(node))),
+            (_, _) => (!name.is_empty() && self.is_read.contains(name)).then(|| self.make(name, Source::Node(node))),
+        }
+    }
+
+    /// Lets a value that a node makes be called as the output of the graph that it is handed to.
+    fn becomes_output(&mut self, value: ValueId, output: &str, is_output: &HashSet<&str>) -> bool {
+        let value = &mut self.values[value];
+        let is_free = matches!(value.source, Source::Node(_)) && !is_output.contains(value.name.as_str());
+        if is_free {
+            output.clone_into(&mut value.name);
+        }
+        is_free
     }
 
     fn make(&mut self, name: &'a str, source: Source) -> ValueId {

@@ -1,11 +1,14 @@
 //! A fact for every value and a form for every node, from first to last.
 
 use super::Options;
+use super::control;
 use super::error::{Kind, NodeName};
+use super::expand::{Choice, Decision};
 use super::fact::{ElementType, Fact, Known};
 use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
-use super::ops::{self, Context, Form, Lowered, Refusal};
-use super::proto::{TensorShapeProto, tensor_shape_proto::dimension, type_proto};
+use super::inputs::{self, Inputs, Names};
+use super::ops::{self, Context, Form, Lowered, Note, Refusal};
+use super::proto::{TensorShapeProto, type_proto};
 use crate::ir::IdVec;
 
 /// A graph of which everything is known that can be before it runs.
@@ -15,30 +18,41 @@ pub(super) struct TypedGraph {
     pub(super) forms: IdVec<NodeId, Form>,
     /// What the user should know, by node where it is one's matter.
     pub(super) warnings: Vec<(NodeName, String)>,
+    /// What the user can give sizes to.
+    pub(super) names: Names,
+}
+
+/// Why a graph has no facts of all its values.
+pub(super) enum Untyped {
+    Wrong(Vec<Wrong>),
+    /// Nodes have bodies, which are now to take their place; and what was assumed.
+    Decided(Vec<Decision>, Vec<(NodeName, String)>),
 }
 
 impl TypedGraph {
     /// Runs every operator's rule. Where one fails, those that do not need its result run on, so that all errors come
     /// at once.
-    pub(super) fn new(graph: Graph, options: &Options) -> Result<Self, Vec<Wrong>> {
+    pub(super) fn new(graph: Graph, options: &Options) -> Result<Self, Untyped> {
         let mut inference = Inference {
             options,
             facts: graph.values.iter().map(|_| None).collect(),
             warnings: Vec::new(),
             wrong: Vec::new(),
-            unbound: Vec::new(),
+            decisions: Vec::new(),
+            assumed: Vec::new(),
         };
-        inference.sources(&graph);
+        let names = inference.sources(&graph);
         let forms = graph.nodes.ids().map(|id| inference.node(&graph, id)).collect();
         inference.check_declared(&graph);
-        let Inference { options: _, facts, warnings, mut wrong, unbound } = inference;
-        if !unbound.is_empty() {
-            wrong.insert(0, (None, Kind::UnboundDims(unbound)));
+        let Inference { options: _, facts, warnings, wrong, mut decisions, assumed } = inference;
+        if !decisions.is_empty() {
+            decisions.sort_by_key(|decision| decision.position);
+            return Err(Untyped::Decided(decisions, assumed));
         }
         let facts: Option<IdVec<ValueId, Fact>> = facts.into_iter().collect::<Option<Vec<_>>>().map(IdVec::from_iter);
         match facts {
-            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings }),
-            Some(_) | None => Err(wrong),
+            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings, names }),
+            Some(_) | None => Err(Untyped::Wrong(wrong)),
         }
     }
 
@@ -55,65 +69,29 @@ struct Inference<'a> {
     facts: IdVec<ValueId, Option<Fact>>,
     warnings: Vec<(NodeName, String)>,
     wrong: Vec<Wrong>,
-    /// Names of dimensions without a size, in the order in which they are met.
-    unbound: Vec<String>,
+    decisions: Vec<Decision>,
+    assumed: Vec<(NodeName, String)>,
 }
 
 impl Inference<'_> {
     /// Facts of inputs and initializers.
-    fn sources(&mut self, graph: &Graph) {
+    fn sources(&mut self, graph: &Graph) -> Names {
+        let mut inputs = Inputs::new(self.options);
         for (id, value) in graph.values.iter_with_ids() {
-            let fact = match &value.source {
+            self.facts[id] = match &value.source {
                 Source::Node(_) => continue,
-                Source::Input => self.input(value),
-                Source::Initializer(fact) => fact.clone().ok_or_else(|| {
+                Source::Input => inputs.fact(value).map(empty_is_constant),
+                Source::Initializer(Some(fact)) => Some(empty_is_constant(fact.clone())),
+                Source::Initializer(None) => {
                     let what = format!("has initializer '{}' with an unknown type or a shape out of range", value.name);
-                    Some(Refusal::new(what))
-                }),
-            };
-            match fact {
-                Ok(fact) => self.facts[id] = Some(empty_is_constant(fact)),
-                Err(Some(refusal)) => self.wrong.push((None, refused(refusal))),
-                Err(None) => {}
-            }
-        }
-    }
-
-    /// The fact of a graph's input; an error that has no text yet where only named dimensions are unbound.
-    fn input(&mut self, value: &Value) -> Result<Fact, Option<Refusal>> {
-        let refuse = |what: &str| Some(Refusal::dynamic(format!("has input '{}' {what}", value.name)));
-        let declared = value.declared.as_ref().and_then(|declared| declared.value.as_ref());
-        let Some(type_proto::Value::TensorType(tensor)) = declared else {
-            return Err(refuse("that is no tensor"));
-        };
-        let element = ElementType::from_onnx(tensor.elem_type.into()).ok_or_else(|| refuse("of an unknown type"))?;
-        let shape = tensor.shape.as_ref().ok_or_else(|| refuse("without a shape"))?;
-        let mut sizes = Vec::new();
-        let unbound = self.unbound.len();
-        for dim in &shape.dim {
-            match &dim.value {
-                Some(dimension::Value::DimValue(size @ 1..)) => sizes.push(size.unsigned_abs()),
-                Some(dimension::Value::DimParam(name)) if !name.is_empty() => match self.options.dims.get(name) {
-                    Some(&size @ 1..) => sizes.push(size),
-                    Some(0) | None => self.note_unbound(name),
-                },
-                Some(dimension::Value::DimParam(_) | dimension::Value::DimValue(_)) | None => {
-                    return Err(refuse(&format!("whose dimension {} has neither size nor name", sizes.len())));
+                    self.wrong.push((None, Refusal::new(what).into()));
+                    None
                 }
-            }
+            };
         }
-        let fact = Fact::at_run_time(sizes, element);
-        match fact.elements() {
-            _ if self.unbound.len() > unbound || fact.rank() < shape.dim.len() => Err(None),
-            Some(_) => Ok(fact),
-            None => Err(refuse("that is too large")),
-        }
-    }
-
-    fn note_unbound(&mut self, name: &str) {
-        if !self.unbound.iter().any(|known| known == name) {
-            self.unbound.push(name.to_owned());
-        }
+        let (names, wrong) = inputs.finish();
+        self.wrong.splice(0..0, wrong);
+        names
     }
 
     /// The form of a node, and facts of its outputs.
@@ -121,7 +99,7 @@ impl Inference<'_> {
         let node = &graph.nodes[id];
         let opset = graph.opsets.get(&node.domain).copied().unwrap_or(1);
         let op = ops::find(node);
-        if op.is_none() && self.declared_outputs(graph, node).is_none() {
+        if op.is_none() && !control::is_control(node) && self.declared_outputs(graph, node).is_none() {
             self.note_unknown(node, opset);
             return Form::Constant;
         }
@@ -133,7 +111,15 @@ impl Inference<'_> {
                 Some(None) => return Form::Constant,
             }
         }
-        let all_constant = inputs.iter().flatten().all(|fact| fact.is_constant());
+        if control::is_control(node) {
+            match control::decide(node, &inputs, opset, self.options) {
+                Ok((decision, note)) => self.decide(node, decision, note),
+                Err(refusal) => self.wrong.push((Some(node.name.clone()), refusal.into())),
+            }
+            return Form::Constant;
+        }
+        // Without inputs, an operator that is no constant makes random numbers.
+        let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
         let cx = Context::new(node, inputs, opset);
         let lowered = match op {
             Some(op) if opset < op.since => Err(Refusal::new(format!(
@@ -144,18 +130,33 @@ impl Inference<'_> {
             None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
         };
         match lowered {
+            Ok(Lowered { outputs: _, form: _, warning, body: Some(body) }) if !all_constant => {
+                let choice = Choice::Body(body.into_graph());
+                self.decide(node, Decision { position: node.position, choice }, warning);
+                Form::Constant
+            }
             Ok(lowered) => self.settle(node, lowered, all_constant),
             Err(refusal) => {
-                self.wrong.push((Some(node.name.clone()), refused(refusal)));
+                let Refusal { what, mend } = refusal;
+                let what = format!("{what} (operator set {opset}, {})", cx.seen());
+                self.wrong.push((Some(node.name.clone()), Refusal { what, mend }.into()));
                 Form::Constant
             }
         }
     }
 
+    fn decide(&mut self, node: &Node, decision: Decision, note: Option<Note>) {
+        self.decisions.push(decision);
+        if let Some(Note::Size(what) | Note::Cost(what)) = note {
+            self.assumed.push((node.name.clone(), what));
+        }
+    }
+
     /// Notes the facts of a node's outputs; what needs constants alone is one.
     fn settle(&mut self, node: &Node, lowered: Lowered, all_constant: bool) -> Form {
-        let Lowered { outputs, form, warning } = lowered;
-        let is_constant = all_constant || matches!(form, Form::Constant);
+        let Lowered { outputs, form, warning, body: _ } = lowered;
+        // A sum of nothing is a constant too.
+        let is_constant = all_constant || matches!(form, Form::Constant) || has_no_points(&form);
         for (i, &output) in node.outputs.iter().enumerate() {
             let Some(output) = output else { continue };
             let fact = match outputs.get(i) {
@@ -166,16 +167,17 @@ impl Inference<'_> {
             let fact = if is_constant { made_constant(fact) } else { empty_is_constant(fact) };
             self.facts[output] = Some(fact);
         }
-        let is_empty = outputs.iter().all(|fact| fact.shape.contains(&0));
-        if is_constant || is_empty {
-            return Form::Constant;
+        let is_constant = is_constant || outputs.iter().all(|fact| fact.shape.contains(&0));
+        match warning {
+            Some(Note::Size(what)) => self.warnings.push((node.name.clone(), what)),
+            Some(Note::Cost(what)) if !is_constant => self.warnings.push((node.name.clone(), what)),
+            Some(Note::Cost(_)) | None => {}
         }
-        self.warnings.extend(warning.map(|warning| (node.name.clone(), warning)));
-        form
+        if is_constant { Form::Constant } else { form }
     }
 
     fn refuse(&mut self, node: &Node, what: String) -> Form {
-        self.wrong.push((Some(node.name.clone()), refused(Refusal::new(what))));
+        self.wrong.push((Some(node.name.clone()), Refusal::new(what).into()));
         Form::Constant
     }
 
@@ -212,11 +214,7 @@ impl Inference<'_> {
 
     /// The sizes that a shape has, where it says them or the user does.
     fn declared_sizes(&self, shape: &TensorShapeProto) -> Vec<Option<u64>> {
-        let size = |dim: &super::proto::tensor_shape_proto::Dimension| match dim.value.as_ref()? {
-            dimension::Value::DimValue(size) => u64::try_from(*size).ok().filter(|&size| size > 0),
-            dimension::Value::DimParam(name) => self.options.dims.get(name).copied(),
-        };
-        shape.dim.iter().map(size).collect()
+        shape.dim.iter().map(|dim| inputs::size_of(dim, self.options)).collect()
     }
 
     /// Warns where the file says another shape than ours.
@@ -239,14 +237,17 @@ impl Inference<'_> {
     }
 }
 
-fn refused(refusal: Refusal) -> Kind {
-    Kind::Refused { what: refusal.what, mend: refusal.mend.to_owned() }
-}
-
 fn made_constant(fact: Fact) -> Fact {
     match fact.known {
         Known::AtRunTime => Fact { known: Known::Constant, ..fact },
-        Known::Constant | Known::Ints(_) => fact,
+        Known::Constant | Known::Narrow(_) | Known::Ints(_) | Known::Floats(_) | Known::Sequence(_) => fact,
+    }
+}
+
+fn has_no_points(form: &Form) -> bool {
+    match form {
+        Form::Nest(nest) => nest.dims.iter().any(|dim| dim.size == 0),
+        Form::Constant | Form::Pointwise(_) | Form::Views(_) | Form::Concat { axis: _ } => false,
     }
 }
 

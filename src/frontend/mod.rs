@@ -1,27 +1,32 @@
 //! ONNX in, the layer IR out: every shape known, weights never read.
 //!
-//! The way of a model: `proto` decodes the mapped file; `graph` resolves names and orders the nodes; `infer` gives
-//! every value a shape and folds constants, by the table in `ops`; `fuse` groups the nodes that become one layer;
-//! `emit` gives values places in tensors, so that what only moves indices vanishes into accesses.
+//! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
+//! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
+//! `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
+//! vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
+mod arithmetic;
 mod constant;
+mod control;
 mod emit;
 mod error;
+mod expand;
 mod fact;
 mod fingerprint;
 mod flat;
 mod fuse;
 mod graph;
 mod infer;
+mod inputs;
 mod mapped;
 mod ops;
 mod proto;
 mod uses;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -31,14 +36,21 @@ pub use error::{Error, Errors, Kind, NodeName};
 
 use crate::ir::Model;
 use graph::{Graph, Wrong};
-use infer::TypedGraph;
+use infer::{TypedGraph, Untyped};
 use proto::ModelProto;
+
+/// Bodies within bodies deeper than this are no network's.
+const DEEPEST: usize = 64;
 
 /// What the user says of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Sizes of named dimensions: `--dim batch=1`.
     pub dims: BTreeMap<String, u64>,
+    /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares.
+    pub shapes: BTreeMap<String, Vec<u64>>,
+    /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
+    pub trips: BTreeMap<String, u64>,
     /// The width that float tensors of 16 bits and more take; `None`: the model's own.
     pub float_bits: Option<u64>,
 }
@@ -48,8 +60,33 @@ pub struct Options {
 pub struct Import {
     /// The model; it passes [`Model::check`].
     pub model: Model,
+    /// The names of the dimensions of its inputs, which [`Options::dims`] may give.
+    pub dims: BTreeSet<String>,
+    /// The names of its inputs, which [`Options::shapes`] may give.
+    pub inputs: BTreeSet<String>,
     /// Of each node in order; then where the file declares another shape than ours.
     pub warnings: Vec<Warning>,
+}
+
+impl Options {
+    /// Names that are given and that none of the models has, as a user sees them: those of a `--dim` that no input has,
+    /// of a `--shape` that is no input's. Several models may share one set of options.
+    pub fn unknown_names(&self, imports: &[&Import]) -> Vec<Error> {
+        let all = |names: fn(&Import) -> &BTreeSet<String>| -> BTreeSet<&String> {
+            imports.iter().flat_map(|&import| names(import)).collect()
+        };
+        let file: Vec<_> = imports.iter().map(|import| import.model.name.as_str()).collect();
+        let error = |what, name: &String, known: &BTreeSet<&String>| {
+            let known = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "none".to_owned() } else { known };
+            let kind = Kind::NoSuchName { what, name: name.clone(), known };
+            Error { file: file.join(" and "), node: None, kind }
+        };
+        let (dims, inputs) = (all(|import| &import.dims), all(|import| &import.inputs));
+        let no_dims = self.dims.keys().filter(|name| !dims.contains(name)).map(|name| error("dimension", name, &dims));
+        let no_inputs = self.shapes.keys().filter(|name| !inputs.contains(name));
+        no_dims.chain(no_inputs.map(|name| error("input", name, &inputs))).collect()
+    }
 }
 
 /// Something that was assumed.
@@ -65,6 +102,32 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.node, self.what)
     }
+}
+
+/// What is known of an output before the model runs; for tests that compare it with what others say.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Inferred {
+    /// The output's name.
+    pub name: String,
+    /// Shape and element type; one for each tensor of a sequence.
+    pub tensors: Vec<(Vec<u64>, String)>,
+    /// Whether it is a sequence.
+    pub is_sequence: bool,
+}
+
+/// Shapes of a model's outputs, though no layer may be able to make them.
+#[doc(hidden)]
+pub fn infer_outputs(bytes: Bytes, options: &Options) -> Result<(Vec<Inferred>, Vec<Warning>), Errors> {
+    let typed = proto::decode(bytes).map_err(|kind| vec![(None, kind)]).and_then(|proto| typed(proto, options));
+    let typed = typed.map_err(|wrong| in_file("model", wrong))?;
+    let inferred = |&value: &graph::ValueId| {
+        let fact = &typed.facts[value];
+        let items = fact.as_sequence().unwrap_or(std::slice::from_ref(fact));
+        let tensors = items.iter().map(|item| (item.shape.clone(), item.element.name())).collect();
+        Inferred { name: typed.graph.values[value].name.clone(), tensors, is_sequence: fact.as_sequence().is_some() }
+    };
+    Ok((typed.graph.outputs.iter().map(inferred).collect(), warnings(typed.warnings)))
 }
 
 /// Reads a model from a file, which is mapped.
@@ -87,14 +150,41 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
-    let typed = TypedGraph::new(Graph::new(proto)?, options)?;
+    let typed = typed(proto, options)?;
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
-    let (tensors, layers) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
+    let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
     let model = Model { name: name.to_owned(), fingerprint, tensors, layers };
     model.check().map_err(|fault| vec![(None, Kind::Unsound(fault))])?;
-    let warnings = typed.warnings.into_iter().map(|(node, what)| Warning { node, what }).collect();
-    Ok(Import { model, warnings })
+    let inputs::Names { dims, inputs } = typed.names;
+    Ok(Import { model, dims, inputs, warnings: warnings([typed.warnings, assumed].concat()) })
+}
+
+/// A graph whose every value has a shape: with functions, branches and loops in place.
+fn typed(mut proto: ModelProto, options: &Options) -> Result<TypedGraph, Vec<Wrong>> {
+    expand::inline(&mut proto).map_err(|wrong| vec![wrong])?;
+    let opset = proto.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
+    let opset = opset.map_or(1, |set| set.version);
+    let mut assumed = Vec::new();
+    for _ in 0..DEEPEST {
+        match TypedGraph::new(Graph::new(&proto)?, options) {
+            Ok(mut typed) => {
+                typed.warnings.splice(0..0, assumed);
+                return Ok(typed);
+            }
+            Err(Untyped::Wrong(wrong)) => return Err(wrong),
+            Err(Untyped::Decided(decisions, more)) => {
+                assumed.extend(more);
+                let graph = proto.graph.get_or_insert_default();
+                expand::control(graph, &decisions, opset).map_err(|wrong| vec![wrong])?;
+            }
+        }
+    }
+    Err(vec![(None, Kind::EndlessCalls)])
+}
+
+fn warnings(of_nodes: Vec<(NodeName, String)>) -> Vec<Warning> {
+    of_nodes.into_iter().map(|(node, what)| Warning { node, what }).collect()
 }
 
 fn in_file(file: &str, wrong: Vec<Wrong>) -> Errors {

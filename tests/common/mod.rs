@@ -1,7 +1,6 @@
 //! What the tests share: the networks of testdata/, woven and lowered.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use layerweaver::analysis::{Analysis, analyze};
@@ -43,7 +42,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn read(name: &str, npu: &Npu) -> Self {
-        let options = frontend::Options { dims: BTreeMap::new(), float_bits: Some(npu.precision.bits()) };
+        let options = frontend::Options { float_bits: Some(npu.precision.bits()), ..Default::default() };
         let import =
             frontend::read(&testdata(&format!("{name}.onnx")), &options).unwrap_or_else(|error| panic!("{error}"));
         let analysis = analyze(&import.model, npu).unwrap_or_else(|error| panic!("{error}"));

@@ -1,5 +1,7 @@
 //! Small models, built with rust-protobuf: a witness that shares no code with ours.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use bytes::Bytes;
 use onnx_protobuf::{
     AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
@@ -11,6 +13,7 @@ const FLOAT: i32 = 1;
 const INT64: i32 = 7;
 
 /// A model that is being put together. Nodes have no names, so they are called after their outputs.
+#[derive(Clone)]
 pub(crate) struct Graph {
     graph: GraphProto,
 }
@@ -82,20 +85,35 @@ impl Graph {
 
     /// The file.
     pub(crate) fn bytes(&self) -> Bytes {
+        self.model().write_to_bytes().unwrap().into()
+    }
+
+    /// The graph alone, as a branch or a loop's body.
+    pub(crate) fn graph(self) -> GraphProto {
+        self.graph
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> ModelProto {
         let opset = OperatorSetIdProto { version: 17, ..Default::default() };
-        let model = ModelProto {
+        ModelProto {
             ir_version: 8,
             opset_import: vec![opset],
             graph: Some(self.graph.clone()).into(),
             ..Default::default()
-        };
-        model.write_to_bytes().unwrap().into()
+        }
     }
 }
 
 /// An attribute of whole numbers.
 pub(crate) fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto { name: name.into(), ints: ints.to_vec(), type_: AttributeType::INTS.into(), ..Default::default() }
+}
+
+/// An attribute of a graph.
+pub(crate) fn graph(name: &str, graph: Graph) -> AttributeProto {
+    let g = Some(graph.graph()).into();
+    AttributeProto { name: name.into(), g, type_: AttributeType::GRAPH.into(), ..Default::default() }
 }
 
 /// An attribute of one whole number.

@@ -17,11 +17,11 @@ use super::infer::TypedGraph;
 use super::ops::{self, Form, Nest, Pointwise, Read};
 use super::uses::Uses;
 use super::view::{self, compose};
-use crate::ir::{self, Access, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
+use crate::ir::{self, Access, DimId, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
 use views::Flat;
 
-/// All tensors and layers of a model.
-pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>);
+/// All tensors and layers of a model, and what was assumed of them.
+pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>, Vec<(NodeName, String)>);
 
 /// Lays out every group, and moves what has to be moved.
 pub(super) fn emit(
@@ -39,9 +39,11 @@ pub(super) fn emit(
         places: typed.graph.values.iter().map(|_| None).collect(),
         flats: typed.graph.values.iter().map(|_| None).collect(),
         parts: typed.graph.values.iter().map(|_| None).collect(),
+        warnings: Vec::new(),
     };
     emitter.all(groups).map_err(|wrong| vec![wrong])?;
-    Ok(numbered_by_use(emitter.tensors, emitter.layers))
+    let (tensors, layers) = numbered_by_use(emitter.tensors, emitter.layers);
+    Ok((tensors, layers, emitter.warnings))
 }
 
 /// Where a value is stored.
@@ -65,6 +67,7 @@ struct Emitter<'a> {
     flats: IdVec<ValueId, Option<Flat>>,
     /// The concatenation, and which input of it, whose part a value is written into.
     parts: IdVec<ValueId, Option<(NodeId, usize)>>,
+    warnings: Vec<(NodeName, String)>,
 }
 
 /// A layer that is being put together.
@@ -72,6 +75,28 @@ struct Draft {
     nodes: BTreeSet<NodeId>,
     nest: Nest,
     reads: Vec<Operand>,
+    /// Lane operations of what joined, for each element of the result.
+    behind: u64,
+}
+
+impl Draft {
+    fn new(nodes: BTreeSet<NodeId>, nest: Nest, reads: Vec<Operand>) -> Self {
+        Self { nodes, nest, reads, behind: 0 }
+    }
+
+    /// Lane operations for each point: behind a reduction, what joined runs once for as many points as are reduced to
+    /// an element. Behind a product it is free.
+    fn lanes(&self) -> u64 {
+        let written: BTreeSet<_> =
+            self.nest.write.0.iter().flat_map(|index| &index.terms).map(|&(dim, _)| dim).collect();
+        let is_written = |dim: &usize| written.contains(&DimId::from(*dim));
+        let reduced = (0..self.nest.dims.len()).filter(|dim| !is_written(dim)).map(|dim| self.nest.dims[dim].size);
+        let reduced = reduced.fold(1u64, u64::saturating_mul);
+        match self.nest.op {
+            ir::Op::Vector => self.nest.lanes.saturating_add(self.behind.checked_div(reduced).unwrap_or(0)),
+            ir::Op::Gemm | ir::Op::Measured => self.nest.lanes,
+        }
+    }
 }
 
 impl Emitter<'_> {
@@ -112,15 +137,9 @@ impl Emitter<'_> {
 
     /// The layer of an anchor and what joined it.
     fn group(&mut self, anchor: NodeId, nest: Nest, group: Option<&Group>) -> Result<(), Wrong> {
-        let Some(group) = group else {
-            return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
-        };
-        let others = self.typed.graph.nodes[anchor].outputs.iter().skip(1).flatten();
-        if others.into_iter().any(|&output| self.uses.is_used(output)) {
-            return Err(self.refuse(anchor, "has several outputs that are used, of which only the first is laid out"));
-        }
+        let Some(group) = group else { return Ok(()) };
         let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
-        let mut draft = Draft { nodes: BTreeSet::from([anchor]), nest, reads: Vec::new() };
+        let mut draft = Draft::new(BTreeSet::from([anchor]), nest, Vec::new());
         for read in std::mem::take(&mut draft.nest.reads) {
             // Scaled, the bias is part of the shift that comes with the scale.
             if taken_up.is_none_or(|bias| ops::input_of(&read.source) != bias) {
@@ -139,7 +158,26 @@ impl Emitter<'_> {
         }
         let written = compose(&group.position, &draft.nest.write);
         let written = written.map_err(|error| self.out_of_range(anchor, error))?;
-        self.push(anchor, draft, group.result, &written)
+        self.push(anchor, draft, group.result, &written)?;
+        self.other_outputs(anchor, group.result)
+    }
+
+    /// The outputs of a nest but the first: statistics, indices, last states. A layer each, of one operation for an
+    /// element, that needs all of the first.
+    fn other_outputs(&mut self, node: NodeId, first: ValueId) -> Result<(), Wrong> {
+        for output in self.typed.graph.nodes[node].outputs.iter().skip(1).flatten().copied() {
+            if !self.uses.is_used(output) || self.typed.facts[output].is_constant() {
+                continue;
+            }
+            let mut nest = Nest::vector(ops::MOVE);
+            let all = nest.axes(&self.typed.facts[output].shape, |_| false);
+            let reads = vec![Operand { tensor: self.place(first)?.tensor, access: None }];
+            self.push(node, Draft::new(BTreeSet::from([node]), nest, reads), output, &all)?;
+            let name = &self.typed.graph.values[output].name;
+            let what = format!("has its output '{name}' costed as one vector operation for each element");
+            self.warnings.push((self.typed.graph.nodes[node].name.clone(), what));
+        }
+        Ok(())
     }
 
     /// Whether a group's first node scales each channel.
@@ -160,9 +198,7 @@ impl Emitter<'_> {
         inner: &[Option<ValueId>],
         takes_scale: bool,
     ) -> Result<(), Wrong> {
-        if draft.nest.op == ir::Op::Vector {
-            draft.nest.lanes = draft.nest.lanes.saturating_add(pointwise.lanes);
-        }
+        draft.behind = draft.behind.saturating_add(pointwise.lanes);
         for operand in &pointwise.operands {
             let value = self.typed.graph.nodes[node].inputs[operand.input];
             let is_taken_up = inner.contains(&value) || (operand.is_scale && takes_scale);
@@ -189,7 +225,7 @@ impl Emitter<'_> {
                 Operand { tensor: place.tensor, access }
             }
             ops::Source::Rows { table: _, shape } => {
-                let rows = Fact::constant(shape.clone(), fact.element);
+                let rows = Fact { shape: shape.clone(), ..fact.clone() };
                 let tensor = self.tensor(value, &rows, TensorKind::Weight)?;
                 Operand { tensor, access: read.access.clone() }
             }
@@ -210,14 +246,15 @@ impl Emitter<'_> {
     }
 
     fn finish(&mut self, name: NodeName, draft: Draft, write: Operand) {
-        let Draft { nodes, nest, reads } = draft;
+        let lane_operations = draft.lanes();
+        let Draft { nodes, nest, reads, behind: _ } = draft;
         self.layers.push(Layer {
             name: name.name,
             kind: name.op,
             nodes: nodes.into_iter().map(|node| self.typed.graph.nodes[node].name.name.clone()).collect(),
             op: nest.op,
             dims: nest.dims,
-            lane_operations: nest.lanes,
+            lane_operations,
             reads,
             write: Some(write),
         });
@@ -246,8 +283,8 @@ impl Emitter<'_> {
 
     fn tensor(&mut self, value: ValueId, fact: &Fact, kind: TensorKind) -> Result<TensorId, Wrong> {
         let name = &self.typed.graph.values[value].name;
-        let Some(element_bits) = fact.element.bits(self.float_bits) else {
-            let what = format!("has tensor '{name}' of text or complex numbers");
+        let Some(element_bits) = fact.bits(self.float_bits) else {
+            let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
             return Err((None, Kind::Refused { what, mend: "take that part out of the model".into() }));
         };
         Ok(self.tensors.push(Tensor { name: name.clone(), shape: fact.shape.clone(), element_bits, kind }))
@@ -268,7 +305,10 @@ impl Emitter<'_> {
 }
 
 /// The tensors that layers touch, in the order in which they first do.
-fn numbered_by_use(tensors: IdVec<TensorId, Tensor>, mut layers: IdVec<LayerId, Layer>) -> Emitted {
+fn numbered_by_use(
+    tensors: IdVec<TensorId, Tensor>,
+    mut layers: IdVec<LayerId, Layer>,
+) -> (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>) {
     let mut new_ids: IdVec<TensorId, Option<TensorId>> = tensors.iter().map(|_| None).collect();
     let mut used = IdVec::new();
     for layer in layers.iter_mut() {

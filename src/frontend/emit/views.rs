@@ -87,7 +87,7 @@ impl Emitter<'_> {
         let access = compose(&place.map, &nest.write).ok();
         let reads = vec![Operand { tensor: place.tensor, access }];
         let write = Operand { tensor, access: Some(nest.write.clone()) };
-        let draft = Draft { nodes: place.through.iter().copied().collect(), nest, reads };
+        let draft = Draft::new(place.through.iter().copied().collect(), nest, reads);
         self.finish(name, draft, write);
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Emitter<'_> {
         let access = read.and_then(|read| compose(read, &all).and_then(|at| compose(&place.map, &at)).ok());
         let mut nodes: BTreeSet<_> = place.through.iter().copied().collect();
         nodes.insert(node);
-        let draft = Draft { nodes, nest, reads: vec![Operand { tensor: place.tensor, access }] };
+        let draft = Draft::new(nodes, nest, vec![Operand { tensor: place.tensor, access }]);
         let written = compose(write, &all).map_err(|error| self.out_of_range(node, error))?;
         self.push(node, draft, to, &written)
     }
@@ -152,7 +152,7 @@ impl Emitter<'_> {
                 let mut nest = Nest::vector(ops::MOVE);
                 let all = nest.axes(&self.typed.facts[output].shape, |_| false);
                 let nodes = through.into_iter().chain([node]).collect();
-                let draft = Draft { nodes, nest, reads: vec![Operand { tensor, access: None }] };
+                let draft = Draft::new(nodes, nest, vec![Operand { tensor, access: None }]);
                 self.push(node, draft, output, &all)
             }
         }

@@ -1,14 +1,18 @@
 //! What an operator's function sees: its node's inputs and attributes, with errors that say what to do.
 
-use super::super::fact::{ElementType, Fact};
+use super::super::error::Kind;
+use super::super::fact::{ElementType, Fact, elements};
 use super::super::graph::Node;
 use super::super::proto::{AttributeProto, TensorProto};
 
 /// Numbers of ONNX's `AttributeProto.AttributeType`.
+const FLOAT: i32 = 1;
 const INT: i32 = 2;
 const STRING: i32 = 3;
 const TENSOR: i32 = 4;
+const FLOATS: i32 = 6;
 const INTS: i32 = 7;
+const SPARSE_TENSOR: i32 = 11;
 
 /// A node, and what is known of its inputs.
 pub(in super::super) struct Context<'a> {
@@ -38,9 +42,33 @@ impl Refusal {
     }
 }
 
+impl From<Refusal> for Kind {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { what: refusal.what, mend: refusal.mend.to_owned() }
+    }
+}
+
 impl<'a> Context<'a> {
     pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, opset: i64) -> Self {
         Self { node, inputs, opset }
+    }
+
+    /// The shapes of the inputs, for messages.
+    pub(in super::super) fn seen(&self) -> String {
+        let one = |input: &Option<&Fact>| input.map_or_else(|| "none".to_owned(), |fact| shown(&fact.shape));
+        match &self.inputs[..] {
+            [] => "no inputs".to_owned(),
+            [only] => format!("input {}", one(only)),
+            all => format!("inputs {}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
+        }
+    }
+
+    /// The same node with other inputs.
+    pub(super) fn with<'b>(&self, inputs: Vec<Option<&'b Fact>>) -> Context<'b>
+    where
+        'a: 'b,
+    {
+        Context { node: self.node, inputs, opset: self.opset }
     }
 
     /// The operator's name, for those that share a function.
@@ -94,6 +122,45 @@ impl<'a> Context<'a> {
         Ok(self.attribute(name, INTS)?.map(|attribute| &attribute.ints[..]))
     }
 
+    /// An attribute of one float.
+    pub(super) fn float(&self, name: &str) -> Result<Option<f32>, Refusal> {
+        Ok(self.attribute(name, FLOAT)?.map(|attribute| attribute.f))
+    }
+
+    /// An attribute of floats.
+    pub(super) fn float_list(&self, name: &str) -> Result<Option<&'a [f32]>, Refusal> {
+        Ok(self.attribute(name, FLOATS)?.map(|attribute| &attribute.floats[..]))
+    }
+
+    /// An attribute of one whole number from 0 up.
+    pub(super) fn size(&self, name: &str, default: u64) -> Result<u64, Refusal> {
+        let Some(given) = self.int(name)? else { return Ok(default) };
+        u64::try_from(given).map_err(|_| Refusal::new(format!("has {given} as its attribute '{name}'")))
+    }
+
+    /// An attribute of one whole number that has to be there.
+    pub(super) fn needed_size(&self, name: &str) -> Result<u64, Refusal> {
+        match self.has(name) {
+            true => self.size(name, 0),
+            false => Err(Refusal::new(format!("needs an attribute '{name}'"))),
+        }
+    }
+
+    /// The elements of an input that has to be there and to be known, as sizes.
+    pub(super) fn sizes(&self, index: usize) -> Result<Vec<u64>, Refusal> {
+        let given = self.ints(index)?;
+        let sizes = given.iter().map(|&size| u64::try_from(size)).collect::<Result<_, _>>();
+        sizes.map_err(|_| Refusal::new(format!("has sizes {given:?} in its input {index}")))
+    }
+
+    /// What an attribute with the number of a type says; otherwise the type that is given.
+    pub(super) fn element_or(&self, name: &str, otherwise: ElementType) -> Result<ElementType, Refusal> {
+        match self.int(name)? {
+            Some(0) | None => Ok(otherwise),
+            Some(data_type) => self.element(data_type),
+        }
+    }
+
     /// An attribute of text.
     pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>, Refusal> {
         let Some(attribute) = self.attribute(name, STRING)? else { return Ok(None) };
@@ -104,6 +171,17 @@ impl<'a> Context<'a> {
     /// An attribute of a tensor.
     pub(super) fn tensor(&self, name: &str) -> Result<Option<&'a TensorProto>, Refusal> {
         Ok(self.attribute(name, TENSOR)?.and_then(|attribute| attribute.t.as_ref()))
+    }
+
+    /// What is known of an attribute of a sparse tensor.
+    pub(super) fn sparse(&self, name: &str) -> Result<Option<Fact>, Refusal> {
+        let Some(sparse) = self.attribute(name, SPARSE_TENSOR)?.and_then(|found| found.sparse_tensor.as_ref()) else {
+            return Ok(None);
+        };
+        let shape = sparse.dims.iter().map(|&size| u64::try_from(size).ok()).collect::<Option<Vec<_>>>();
+        let data_type = sparse.values.as_ref().map_or(0, |values| values.data_type);
+        let shape = shape.ok_or_else(|| Refusal::new(format!("has a sparse tensor of shape {:?}", sparse.dims)))?;
+        Ok(Some(Fact::constant(shape, self.element(data_type.into())?)))
     }
 
     /// Whether the node has an attribute, of whatever type.
@@ -160,4 +238,9 @@ pub(in super::super) fn shown(shape: &[u64]) -> String {
         return "a scalar".into();
     }
     shape.iter().map(u64::to_string).collect::<Vec<_>>().join("×")
+}
+
+/// The product of sizes, where it is one.
+pub(super) fn product(sizes: &[u64]) -> Result<u64, Refusal> {
+    elements(sizes).ok_or_else(|| Refusal::new("has sizes that are out of range"))
 }

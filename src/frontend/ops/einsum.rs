@@ -12,22 +12,53 @@ use crate::ir::{Access, Affine, Role};
 pub(super) fn einsum(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let equation: String = cx.text("equation")?.unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let unread = || {
-        let what = format!("has the equation '{equation}'; only one or two operands of plain letters are known");
+        let what = format!("has the equation '{equation}'; only one or two operands of letters are known");
         Refusal { what, mend: "export the model with MatMul in its place" }
     };
-    let (operands, output) = equation.split_once("->").ok_or_else(unread)?;
-    let operands: Vec<&str> = operands.split(',').collect();
-    let are_plain = operands.iter().chain([&output]).all(|part| is_plain(part));
-    if !are_plain || operands.len() != cx.input_count() || !(1..=2).contains(&operands.len()) {
-        return Err(unread());
-    }
-    if let [operand] = operands[..]
+    let ranks = (0..cx.input_count()).map(|i| Ok(cx.input(i)?.rank())).collect::<Result<Vec<_>, Refusal>>()?;
+    let (operands, output) = letters(&equation, &ranks).filter(|_| ranks.len() <= 2).ok_or_else(unread)?;
+    if let [operand] = &operands[..]
         && operand.len() == output.len()
+        && is_plain(operand)
     {
-        return transposition(cx, operand, output).ok_or_else(unread);
+        return transposition(cx, operand, &output).ok_or_else(unread);
     }
     let nest = if operands.len() == 2 { Nest::product() } else { Nest::vector(lanes::REDUCE) };
-    product(cx, nest, &operands, output)
+    product(cx, nest, &operands, &output)
+}
+
+/// The letters of each operand and of the output. Dots stand for letters of their own, those of all operands aligned at
+/// the last; an output that is left out has the dots and, in order, each letter that is there once.
+fn letters(equation: &str, ranks: &[usize]) -> Option<(Vec<String>, String)> {
+    let (inputs, output) =
+        equation.split_once("->").map_or((equation, None), |(inputs, output)| (inputs, Some(output)));
+    let parts: Vec<&str> = inputs.split(',').collect();
+    if parts.len() != ranks.len() {
+        return None;
+    }
+    // Digits, the last dimension first: no equation has any.
+    let digit = |i: usize| char::from_digit(u32::try_from(i).ok()?, 10);
+    let dots = |count: usize| (0..count).rev().map(digit).collect::<Option<String>>();
+    let (mut operands, mut all_dots) = (Vec::new(), String::new());
+    for (part, rank) in parts.iter().zip(ranks) {
+        let given = part.chars().filter(char::is_ascii_alphabetic).count();
+        let own = dots(if part.contains("...") { rank.checked_sub(given)? } else { 0 })?;
+        if own.len() > all_dots.len() {
+            all_dots.clone_from(&own);
+        }
+        operands.push(part.replacen("...", &own, 1));
+    }
+    let output = match output {
+        Some(output) => output.replacen("...", &all_dots, 1),
+        None => {
+            let mut once: Vec<char> = inputs.chars().filter(char::is_ascii_alphabetic).collect();
+            once.retain(|letter| inputs.matches(*letter).count() == 1);
+            once.sort_unstable();
+            all_dots.chars().chain(once).collect()
+        }
+    };
+    let is_read = |part: &String| part.chars().all(|letter| letter.is_ascii_alphanumeric());
+    (operands.iter().all(is_read) && is_read(&output) && is_plain(&output)).then_some((operands, output))
 }
 
 /// The letters of one operand in another order.
@@ -40,7 +71,7 @@ fn transposition(cx: &Context<'_>, operand: &str, output: &str) -> Option<Lowere
 }
 
 /// The loop nest that has a dimension for each letter.
-fn product(cx: &Context<'_>, mut nest: Nest, operands: &[&str], output: &str) -> Result<Lowered, Refusal> {
+fn product(cx: &Context<'_>, mut nest: Nest, operands: &[String], output: &str) -> Result<Lowered, Refusal> {
     let misfit = || {
         let shapes: Vec<_> = (0..operands.len()).filter_map(|i| Some(shown(&cx.optional(i)?.shape))).collect();
         Refusal::new(format!("has inputs {}, which do not fit its equation", shapes.join(" and ")))
@@ -79,8 +110,7 @@ fn product(cx: &Context<'_>, mut nest: Nest, operands: &[&str], output: &str) ->
     Ok(Lowered::new(vec![Fact::at_run_time(shape, cx.input(0)?.element)], Form::Nest(nest)))
 }
 
-/// Whether a part has letters only, and none twice, which would be a diagonal.
+/// Whether a part has no letter twice, which would be a diagonal.
 fn is_plain(part: &str) -> bool {
-    let is_new = |(i, letter): (usize, char)| !part[..i].contains(letter);
-    part.chars().all(|letter| letter.is_ascii_alphabetic()) && part.char_indices().all(is_new)
+    part.char_indices().all(|(i, letter)| !part[..i].contains(letter))
 }

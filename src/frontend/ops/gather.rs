@@ -3,6 +3,7 @@
 use super::context::{Context, Refusal, axis, signed};
 use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, View, lanes, movement};
+use crate::frontend::arithmetic::Number;
 use crate::frontend::constant;
 use crate::frontend::fact::{Fact, elements};
 use crate::frontend::view;
@@ -32,7 +33,7 @@ pub(super) fn gather(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         let source = Source::Rows { table: 0, shape: [&[count], &data.shape[1..]].concat() };
         nest.reads.push(Read { source, access: Some(access) });
         let warning = format!("which rows is known only at run time; costed as one load of its {count} rows");
-        Lowered { outputs: vec![fact], form: Form::Constant, warning: Some(warning) }
+        Lowered::new(vec![fact], Form::Constant).warned(warning)
     } else {
         nest.reads.push(Read { source: Source::Input(0), access: None });
         Lowered::new(vec![fact], Form::Constant)
@@ -45,7 +46,11 @@ pub(super) fn gather(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 /// OneHot: each index becomes a vector.
 pub(super) fn one_hot(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let indices = cx.input(0)?;
-    let depth = cx.ints(1)?.first().and_then(|&depth| u64::try_from(depth).ok());
+    let depth = match cx.input(1)?.as_floats() {
+        Some(floats) => floats.first().and_then(|&depth| Number::Float(depth).whole()),
+        None => cx.ints(1)?.first().copied(),
+    };
+    let depth = depth.and_then(|depth| u64::try_from(depth).ok());
     let depth = depth.ok_or_else(|| Refusal::new("has no sound depth"))?;
     let at = axis(cx.int("axis")?.unwrap_or(-1), indices.rank() + 1)?;
     let mut shape = indices.shape.clone();

@@ -4,18 +4,38 @@
 //! [`Context`] and returns a [`Lowered`]: a fact for each output, and the [`Form`] of the work. A function never names
 //! its node, and never looks beyond it: fusion, views and constants are the callers' matter.
 
+mod attention;
+mod body;
 mod context;
 mod conv;
+mod detect;
 mod einsum;
 mod gather;
+mod image;
 mod lanes;
+mod learned;
+mod loss;
 mod matmul;
+mod microsoft;
 mod movement;
 mod nest;
 mod normalize;
+mod packed;
 mod pointwise;
 mod pool;
+mod quantize;
+mod random;
+mod recurrent;
+mod reduce;
+mod resize;
+mod scatter;
+mod select;
+mod sequence;
 mod shape;
+mod signal;
+mod table;
+mod text;
+mod transpose;
 mod window;
 
 use super::fact::Fact;
@@ -23,95 +43,30 @@ use super::graph::Node;
 use super::view;
 use crate::ir::Access;
 
+pub(super) use body::Body;
 pub(super) use context::{Context, Refusal, shown};
 pub(super) use lanes::MOVE;
 pub(super) use movement::shifted;
 pub(super) use nest::{Nest, Read, Source, input_of};
+pub(super) use table::OPS;
 
 /// An operator.
 pub(super) struct Op {
+    /// Whose it is: "" for ONNX's own.
+    pub(super) domain: &'static str,
     pub(super) name: &'static str,
     /// The first version of its domain whose form of the operator is read right.
     pub(super) since: i64,
-    pub(super) lower: fn(&Context<'_>) -> Result<Lowered, Refusal>,
+    pub(super) lower: Lower,
 }
 
-/// Every operator of ONNX's own domain that is known, by name.
-pub(super) const OPS: &[Op] = &[
-    Op { name: "Abs", since: 1, lower: pointwise::unary },
-    Op { name: "Add", since: 7, lower: pointwise::arithmetic },
-    Op { name: "And", since: 7, lower: pointwise::logic },
-    Op { name: "AveragePool", since: 1, lower: pool::pool },
-    Op { name: "BatchNormalization", since: 7, lower: pointwise::batch_normalization },
-    Op { name: "Cast", since: 6, lower: pointwise::cast },
-    Op { name: "Clip", since: 1, lower: pointwise::unary },
-    Op { name: "Concat", since: 4, lower: movement::concat },
-    Op { name: "Constant", since: 1, lower: shape::constant },
-    Op { name: "ConstantOfShape", since: 9, lower: shape::constant_of_shape },
-    Op { name: "Conv", since: 1, lower: conv::conv },
-    Op { name: "Cos", since: 7, lower: pointwise::unary },
-    Op { name: "Div", since: 7, lower: pointwise::arithmetic },
-    Op { name: "Dropout", since: 7, lower: movement::identity },
-    Op { name: "Einsum", since: 12, lower: einsum::einsum },
-    Op { name: "Elu", since: 6, lower: pointwise::unary },
-    Op { name: "Equal", since: 7, lower: pointwise::logic },
-    Op { name: "Erf", since: 9, lower: pointwise::unary },
-    Op { name: "Exp", since: 6, lower: pointwise::unary },
-    Op { name: "Expand", since: 8, lower: movement::expand },
-    Op { name: "EyeLike", since: 9, lower: shape::eye_like },
-    Op { name: "Flatten", since: 1, lower: movement::flatten },
-    Op { name: "Gather", since: 1, lower: gather::gather },
-    Op { name: "Gelu", since: 20, lower: pointwise::unary },
-    Op { name: "Gemm", since: 7, lower: matmul::gemm },
-    Op { name: "GlobalAveragePool", since: 1, lower: pool::global },
-    Op { name: "GlobalMaxPool", since: 1, lower: pool::global },
-    Op { name: "Greater", since: 7, lower: pointwise::logic },
-    Op { name: "GreaterOrEqual", since: 12, lower: pointwise::logic },
-    Op { name: "HardSigmoid", since: 6, lower: pointwise::unary },
-    Op { name: "HardSwish", since: 14, lower: pointwise::unary },
-    Op { name: "Identity", since: 1, lower: movement::identity },
-    Op { name: "LayerNormalization", since: 17, lower: normalize::layer_normalization },
-    Op { name: "LeakyRelu", since: 6, lower: pointwise::unary },
-    Op { name: "Less", since: 7, lower: pointwise::logic },
-    Op { name: "LessOrEqual", since: 12, lower: pointwise::logic },
-    Op { name: "Log", since: 6, lower: pointwise::unary },
-    Op { name: "LogSoftmax", since: 1, lower: normalize::softmax },
-    Op { name: "MatMul", since: 1, lower: matmul::matmul },
-    Op { name: "Max", since: 8, lower: pointwise::arithmetic },
-    Op { name: "MaxPool", since: 1, lower: pool::pool },
-    Op { name: "Min", since: 8, lower: pointwise::arithmetic },
-    Op { name: "Mod", since: 10, lower: pointwise::arithmetic },
-    Op { name: "Mul", since: 7, lower: pointwise::arithmetic },
-    Op { name: "Neg", since: 6, lower: pointwise::unary },
-    Op { name: "Not", since: 1, lower: pointwise::logic },
-    Op { name: "OneHot", since: 9, lower: gather::one_hot },
-    Op { name: "Or", since: 7, lower: pointwise::logic },
-    Op { name: "PRelu", since: 7, lower: pointwise::arithmetic },
-    Op { name: "Pow", since: 7, lower: pointwise::arithmetic },
-    Op { name: "Range", since: 11, lower: shape::range },
-    Op { name: "Reciprocal", since: 6, lower: pointwise::unary },
-    Op { name: "ReduceMax", since: 1, lower: normalize::reduce },
-    Op { name: "ReduceMean", since: 1, lower: normalize::reduce },
-    Op { name: "ReduceMin", since: 1, lower: normalize::reduce },
-    Op { name: "ReduceSum", since: 1, lower: normalize::reduce },
-    Op { name: "Relu", since: 6, lower: pointwise::unary },
-    Op { name: "Reshape", since: 1, lower: movement::reshape },
-    Op { name: "Shape", since: 1, lower: shape::shape },
-    Op { name: "Sigmoid", since: 6, lower: pointwise::unary },
-    Op { name: "Sin", since: 7, lower: pointwise::unary },
-    Op { name: "Slice", since: 1, lower: movement::slice },
-    Op { name: "Softmax", since: 1, lower: normalize::softmax },
-    Op { name: "Softplus", since: 1, lower: pointwise::unary },
-    Op { name: "Split", since: 2, lower: movement::split },
-    Op { name: "Sqrt", since: 6, lower: pointwise::unary },
-    Op { name: "Squeeze", since: 1, lower: movement::squeeze },
-    Op { name: "Sub", since: 7, lower: pointwise::arithmetic },
-    Op { name: "Tanh", since: 6, lower: pointwise::unary },
-    Op { name: "Transpose", since: 1, lower: movement::transpose },
-    Op { name: "Unsqueeze", since: 1, lower: movement::unsqueeze },
-    Op { name: "Where", since: 9, lower: pointwise::choose },
-    Op { name: "Xor", since: 7, lower: pointwise::logic },
-];
+/// Shapes and work of a node.
+type Lower = fn(&Context<'_>) -> Result<Lowered, Refusal>;
+
+/// A row of the table.
+const fn row(domain: &'static str, name: &'static str, since: i64, lower: Lower) -> Op {
+    Op { domain, name, since, lower }
+}
 
 /// What an operator is.
 #[derive(Debug)]
@@ -120,7 +75,18 @@ pub(super) struct Lowered {
     pub(super) outputs: Vec<Fact>,
     pub(super) form: Form,
     /// What the user should know of it.
-    pub(super) warning: Option<String>,
+    pub(super) warning: Option<Note>,
+    /// What stands in for the node, where it is several layers; the form then only says shapes.
+    pub(super) body: Option<Body>,
+}
+
+/// Something that was assumed.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// Of the work, which is none where the result is known before the model runs.
+    Cost(String),
+    /// Of the size of an output.
+    Size(String),
 }
 
 /// The work of an operator.
@@ -171,7 +137,46 @@ pub(super) struct View {
 
 impl Lowered {
     pub(super) fn new(outputs: Vec<Fact>, form: Form) -> Self {
-        Self { outputs, form, warning: None }
+        Self { outputs, form, warning: None, body: None }
+    }
+
+    /// Work of the vector unit: some operations for each element of the first output. Of an input of that shape the
+    /// same element is read, of any other all of them.
+    fn by_element(cx: &Context<'_>, outputs: Vec<Fact>, lanes: u64) -> Self {
+        Self::by_row(cx, outputs, lanes, |_| false)
+    }
+
+    /// The same, where each element needs all of some axes, which are not cut.
+    fn by_row(cx: &Context<'_>, outputs: Vec<Fact>, lanes: u64, is_whole: impl Fn(usize) -> bool) -> Self {
+        let mut nest = Nest::vector(lanes);
+        let shape = outputs.first().map(|fact| fact.shape.clone()).unwrap_or_default();
+        nest.write = nest.axes(&shape, is_whole);
+        for i in 0..cx.input_count() {
+            let access = cx.optional(i).filter(|fact| fact.shape == shape).map(|_| nest.write.clone());
+            nest.reads.push(Read { source: Source::Input(i), access });
+        }
+        Self::new(outputs, Form::Nest(nest))
+    }
+
+    /// The same work with something that the user should know.
+    fn warned(self, warning: impl Into<String>) -> Self {
+        Self { warning: Some(Note::Cost(warning.into())), ..self }
+    }
+
+    /// The same shapes, made by a body.
+    fn within(self, body: Body) -> Self {
+        Self { warning: None, body: Some(body), ..self }
+    }
+
+    /// The same work; that of the operator itself is not known.
+    fn roughly(self) -> Self {
+        self.warned("is costed as a few vector operations for each element of its output")
+    }
+
+    /// The same work, of which data decides how much there is.
+    fn at_most(self, what: &str) -> Self {
+        let warning = format!("has an output whose size the data decides; the upper bound is taken: {what}");
+        Self { warning: Some(Note::Size(warning)), ..self }
     }
 }
 
@@ -183,8 +188,8 @@ impl From<view::OutOfRange> for Refusal {
 
 /// The row of a node's operator.
 pub(super) fn find(node: &Node) -> Option<&'static Op> {
-    let row = || OPS.binary_search_by(|op| op.name.cmp(&node.name.op)).ok();
-    if node.domain.is_empty() { row().map(|row| &OPS[row]) } else { None }
+    let key = (node.domain.as_str(), node.name.op.as_str());
+    OPS.binary_search_by(|op| (op.domain, op.name).cmp(&key)).ok().map(|row| &OPS[row])
 }
 
 /// An operator without a row, whose outputs the file declares: work of the vector unit that needs all its inputs.
@@ -192,8 +197,8 @@ pub(super) fn unknown(cx: &Context<'_>, outputs: Vec<Fact>) -> Lowered {
     let mut nest = Nest::vector(lanes::MOVE);
     nest.write = outputs.first().map(|fact| nest.axes(&fact.shape, |_| false)).unwrap_or_default();
     nest.reads = (0..cx.input_count()).map(|i| Read { source: Source::Input(i), access: None }).collect();
-    let warning = "is not known; costed as one vector operation for each element of its output".to_owned();
-    Lowered { outputs, form: Form::Nest(nest), warning: Some(warning) }
+    Lowered::new(outputs, Form::Nest(nest))
+        .warned("is not known; costed as one vector operation for each element of its output")
 }
 
 #[cfg(test)]
@@ -202,6 +207,30 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_has_each_name_once() {
-        assert!(OPS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(OPS.is_sorted_by(|a, b| (a.domain, a.name) < (b.domain, b.name)));
+    }
+
+    /// The operators of each domain, as docs/operators.md lists them.
+    fn listed() -> String {
+        let mut text = String::from("\n| Domain | Operators |\n|---|---|\n");
+        for rows in OPS.chunk_by(|a, b| a.domain == b.domain) {
+            let domain = if rows[0].domain.is_empty() { "ai.onnx" } else { rows[0].domain };
+            let names: Vec<_> = rows.iter().map(|op| op.name).collect();
+            let control = if rows[0].domain.is_empty() { "; in place: If, Loop, Scan" } else { "" };
+            text += &format!("| {domain} | {}{control} |\n", names.join(", "));
+        }
+        text
+    }
+
+    #[test]
+    fn the_docs_list_every_operator() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operators.md");
+        let docs = std::fs::read_to_string(path).unwrap();
+        let (head, list) = docs.split_once("UPDATE_DOCS=1 -->\n").unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{head}UPDATE_DOCS=1 -->\n{}", listed())).unwrap();
+        } else {
+            assert_eq!(list, listed(), "run this test with UPDATE_DOCS=1");
+        }
     }
 }

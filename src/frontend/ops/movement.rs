@@ -1,15 +1,28 @@
 //! Operators that only move elements: each output is an input seen through an index map.
 
 use super::context::{Context, Refusal, axes, axis, shown, signed};
-use super::{Form, Lowered, View, pointwise};
+use super::{Form, Lowered, View, lanes, pointwise};
 use crate::frontend::constant;
-use crate::frontend::fact::{Fact, Known, elements};
+use crate::frontend::fact::{ElementType, Fact, Known, elements};
 use crate::frontend::view;
 use crate::ir::{Access, Affine, DimId};
 
-/// Identity, and Dropout when a model is used rather than trained. Dropout's mask is all true.
+/// Identity.
 pub(super) fn identity(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    reshaped(cx, cx.input(0)?.shape.clone())
+    let x = cx.input(0)?;
+    match x.as_sequence() {
+        Some(_) => Ok(Lowered::by_element(cx, vec![x.clone()], lanes::MOVE)),
+        None => reshaped(cx, x.shape.clone()),
+    }
+}
+
+/// Dropout, when a model is used rather than trained. Its mask is all true; before version 10 it had the input's type.
+pub(super) fn dropout(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let mut lowered = reshaped(cx, x.shape.clone())?;
+    let mask = if cx.opset < 10 { x.element } else { ElementType::Bool };
+    lowered.outputs.push(Fact::constant(x.shape.clone(), mask));
+    Ok(lowered)
 }
 
 /// Reshape: 0 keeps the input's size there, −1 takes what is left.
@@ -178,10 +191,12 @@ pub(super) fn concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         }
         shape[at] = shape[at].checked_add(part[at]).ok_or_else(|| Refusal::new("has sizes that are out of range"))?;
     }
-    let fact = match joined(cx, at) {
-        Some(ints) => Fact::ints(shape, first.element, Some(ints)),
-        None => Fact::at_run_time(shape, first.element),
+    let known = match first.known {
+        Known::Ints(_) => joined(cx, at, Fact::as_ints).map(|ints| Known::Ints(ints.into())),
+        Known::Floats(_) => joined(cx, at, Fact::as_floats).map(|floats| Known::Floats(floats.into())),
+        Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Sequence(_) => None,
     };
+    let fact = Fact { shape, element: first.element, known: known.unwrap_or(Known::AtRunTime) };
     Ok(Lowered::new(vec![fact], Form::Concat { axis: at }))
 }
 
@@ -190,23 +205,14 @@ pub(super) fn reshaped(cx: &Context<'_>, shape: Vec<u64>) -> Result<Lowered, Ref
     let x = cx.input(0)?;
     let view = View { read: view::reshape(&x.shape, &shape), write: view::reshape(&shape, &x.shape) };
     let fact = Fact { shape, element: x.element, known: x.known.clone() };
-    let mask = Fact::constant(fact.shape.clone(), crate::frontend::fact::ElementType::Bool);
-    let outputs = [fact, mask].into_iter().take(cx.output_count().max(1)).collect();
-    Ok(Lowered::new(outputs, Form::Views(vec![view])))
+    Ok(Lowered::new(vec![fact], Form::Views(vec![view])))
 }
 
 /// Each output is `x` seen through a map.
 pub(super) fn viewed(cx: &Context<'_>, x: &Fact, parts: Vec<(Vec<u64>, View)>) -> Lowered {
     let (mut outputs, mut views) = (Vec::new(), Vec::new());
     for (shape, view) in parts.into_iter().take(cx.output_count().max(1)) {
-        let ints = match (&x.known, &view.read) {
-            (Known::Ints(ints), Some(map)) => constant::through(map, &shape, ints, &x.shape),
-            (Known::Ints(_) | Known::AtRunTime | Known::Constant, _) => None,
-        };
-        outputs.push(match ints {
-            Some(ints) => Fact::ints(shape, x.element, Some(ints)),
-            None => Fact::at_run_time(shape, x.element),
-        });
+        outputs.push(constant::seen(view.read.as_ref(), shape, x));
         views.push(view);
     }
     Lowered::new(outputs, Form::Views(views))
@@ -229,23 +235,23 @@ fn picked(start: i64, end: i64, step: i64, size: i64) -> Result<(i64, u64), Refu
     Ok((first, count))
 }
 
-/// The elements of a concatenation of known whole numbers.
-fn joined(cx: &Context<'_>, at: usize) -> Option<Vec<i64>> {
+/// The elements of a concatenation of known numbers.
+fn joined<T: Copy>(cx: &Context<'_>, at: usize, all: fn(&Fact) -> Option<&[T]>) -> Option<Vec<T>> {
     let facts = (0..cx.input_count()).map(|i| cx.optional(i)).collect::<Option<Vec<_>>>()?;
     let rows = usize::try_from(elements(&facts.first()?.shape[..at])?).ok()?;
-    let parts = facts.iter().map(|fact| fact.as_ints()).collect::<Option<Vec<_>>>()?;
+    let parts = facts.iter().map(|fact| all(fact)).collect::<Option<Vec<_>>>()?;
     let total: usize = parts.iter().map(|part| part.len()).sum();
     if !(1..=constant::MOST_INTS).contains(&total) {
         return None;
     }
-    let mut ints = Vec::with_capacity(total);
+    let mut joined = Vec::with_capacity(total);
     for row in 0..rows {
         for part in &parts {
             let width = part.len() / rows;
-            ints.extend(&part[row * width..(row + 1) * width]);
+            joined.extend(&part[row * width..(row + 1) * width]);
         }
     }
-    Some(ints)
+    Some(joined)
 }
 
 /// The part of a concatenation that begins at `first`: its index as a function of the input's.

@@ -1,27 +1,56 @@
-//! Operators that reduce whole axes: softmax, layer normalisation, means and sums.
+//! Operators that normalise: softmax, and all that subtract a mean or divide by a deviation.
 //!
 //! A normalised axis has role `k`: each result needs all of it, so it is not cut, though the write has it too.
 
-use super::context::{Context, Refusal, axes, axis, shown};
+use super::context::{Context, Refusal, axes, axis, shown, signed};
 use super::nest::Nest;
 use super::{Form, Lowered, lanes};
-use crate::frontend::fact::Fact;
-use crate::frontend::view::{self, compose};
-use crate::ir::{Access, Affine};
+use crate::frontend::fact::{ElementType, Fact};
+use crate::frontend::view::{self, combine, compose};
+use crate::ir::{Access, Role};
 
-/// Softmax and LogSoftmax: over one axis; before version 13 over all from it on.
+/// Softmax, LogSoftmax and Hardmax: over one axis; before version 13 over all from it on.
 pub(super) fn softmax(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let is_old = cx.opset < 13;
     let at = axis(cx.int("axis")?.unwrap_or(if is_old { 1 } else { -1 }), x.rank())?;
-    let mut nest = Nest::vector(lanes::SOFTMAX);
-    let access = nest.axes(&x.shape, |i| i == at || (is_old && i > at));
+    whole_axes(cx, lanes::SOFTMAX, |i| i == at || (is_old && i > at))
+}
+
+/// LpNormalization: over one axis.
+pub(super) fn lp_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let at = axis(cx.int("axis")?.unwrap_or(-1), cx.input(0)?.rank())?;
+    whole_axes(cx, lanes::LP_NORMALIZATION, |i| i == at)
+}
+
+/// MeanVarianceNormalization: over all axes but the channels, or those named.
+pub(super) fn mean_variance(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let over = axes(cx.int_list("axes")?.unwrap_or(&[0, 2, 3]), cx.input(0)?.rank())?;
+    whole_axes(cx, lanes::LAYER_NORMALIZATION, |i| over.contains(&i))
+}
+
+/// InstanceNormalization and GroupNormalization: over all but the batch and the channels; a scale and a bias for each
+/// channel, or for each group of them.
+pub(super) fn by_channel(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let is_grouped = cx.op() == "GroupNormalization";
+    if x.rank() < 2 {
+        return Err(Refusal::new("needs an input with a channel dimension"));
+    }
+    // A group's channels are normalised together.
+    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION);
+    let access = nest.axes(&x.shape, |i| i >= 2 || (is_grouped && i == 1));
     nest.read(0, access.clone());
+    for parameter in [1, 2] {
+        let per_channel = cx.input(parameter)?.shape == [x.shape[1]];
+        let access = per_channel.then(|| Access(vec![access.0[1].clone()]));
+        nest.reads.push(super::Read { source: super::Source::Input(parameter), access });
+    }
     nest.write = access;
     Ok(Lowered::new(vec![Fact::at_run_time(x.shape.clone(), x.element)], Form::Nest(nest)))
 }
 
-/// LayerNormalization: over all axes from one on; a scale and a bias that broadcast.
+/// LayerNormalization and RMSNormalization: over all axes from one on; a scale and a bias that broadcast.
 pub(super) fn layer_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let at = axis(cx.int("axis")?.unwrap_or(-1), x.rank())?;
@@ -38,39 +67,34 @@ pub(super) fn layer_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> 
     }
     nest.write = access;
     let statistics = x.shape.iter().enumerate().map(|(i, &size)| if i < at { size } else { 1 }).collect::<Vec<_>>();
-    let statistics = Fact::at_run_time(statistics, x.element);
+    // Statistics are computed in 32 bits, unless `stash_type` says otherwise.
+    let statistics = Fact::at_run_time(statistics, cx.element_or("stash_type", ElementType::Float(32))?);
     let outputs = [Fact::at_run_time(x.shape.clone(), x.element), statistics.clone(), statistics];
     Ok(Lowered::new(outputs.into_iter().take(cx.output_count()).collect(), Form::Nest(nest)))
 }
 
-/// ReduceMean, ReduceSum, ReduceMax, ReduceMin: the axes are an input since version 18, of ReduceSum since 13.
-pub(super) fn reduce(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+/// LRN: each element by the squares of its neighbours in a few channels.
+pub(super) fn local_response(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let input_since = if cx.op() == "ReduceSum" { 13 } else { 18 };
-    let given = if cx.opset < input_since { cx.int_list("axes")? } else { cx.optional_ints(1)? };
-    let reduced = match given {
-        Some(given) if !given.is_empty() => axes(given, x.rank())?,
-        Some(_) | None if cx.flag("noop_with_empty_axes", false)? => Vec::new(),
-        Some(_) | None => (0..x.rank()).collect(),
-    };
-    let keeps = cx.flag("keepdims", true)?;
-    let mut nest = Nest::vector(lanes::REDUCE);
-    let access = nest.axes(&x.shape, |i| reduced.contains(&i));
-    let (mut shape, mut write) = (Vec::new(), Vec::new());
-    for (i, index) in access.0.iter().enumerate() {
-        match reduced.contains(&i) {
-            false => {
-                shape.push(x.shape[i]);
-                write.push(index.clone());
-            }
-            true if keeps => {
-                shape.push(1);
-                write.push(Affine::constant(0));
-            }
-            true => {}
-        }
+    let size = cx.needed_size("size")?;
+    if x.rank() < 2 || size == 0 {
+        return Err(Refusal::new("needs an input with a channel dimension and a size from 1 up"));
     }
-    nest.read(0, access);
-    nest.write = Access(write);
-    Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest)))
+    let mut nest = Nest::vector(lanes::LOCAL_RESPONSE);
+    nest.write = nest.axes(&x.shape, |_| false);
+    let near = nest.dim("near", size, Role::K);
+    let mut read = nest.write.clone();
+    read.0[1] = combine(-signed((size - 1) / 2)?, [(&read.0[1], 1), (&near, 1)])?;
+    nest.read(0, read);
+    Ok(Lowered::new(vec![Fact::at_run_time(x.shape.clone(), x.element)], Form::Nest(nest)))
+}
+
+/// The first input in its own shape, each element by all of some axes.
+fn whole_axes(cx: &Context<'_>, lanes: u64, is_whole: impl Fn(usize) -> bool) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let mut nest = Nest::vector(lanes);
+    let access = nest.axes(&x.shape, is_whole);
+    nest.read(0, access.clone());
+    nest.write = access;
+    Ok(Lowered::new(vec![Fact::at_run_time(x.shape.clone(), x.element)], Form::Nest(nest)))
 }

@@ -1,9 +1,10 @@
 //! Pointwise operators: each element of the output needs one element of each input.
 
-use super::context::{Context, Refusal, shown};
+use super::context::{Context, Refusal, axis, shown};
 use super::{Form, Lowered, Pointwise, PointwiseOperand, lanes};
+use crate::frontend::arithmetic::{self, Number};
 use crate::frontend::constant;
-use crate::frontend::fact::{self, ElementType, Fact};
+use crate::frontend::fact::{self, ElementType, Fact, Known};
 use crate::frontend::view;
 use crate::ir::{Access, Affine, DimId};
 
@@ -30,10 +31,40 @@ pub(super) fn choose(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     broadcasting(cx, element)
 }
 
+/// Some of the inputs, broadcast; the first one's type.
+pub(super) fn of(cx: &Context<'_>, inputs: &[usize]) -> Result<Lowered, Refusal> {
+    let facts = inputs.iter().map(|&input| cx.input(input)).collect::<Result<Vec<_>, _>>()?;
+    let shapes: Vec<_> = facts.iter().map(|fact| &fact.shape[..]).collect();
+    let shape = broadcast_shapes(&shapes).ok_or_else(|| apart(&shapes))?;
+    lower(cx, inputs, shape, facts[0].element)
+}
+
+/// One input, whose elements become ones of another type.
+pub(super) fn typed(cx: &Context<'_>, element: ElementType) -> Result<Lowered, Refusal> {
+    lower(cx, &[0], cx.input(0)?.shape.clone(), element)
+}
+
+/// One input; true or false for each element.
+pub(super) fn test(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    typed(cx, ElementType::Bool)
+}
+
+/// CastLike: the type of the second input.
+pub(super) fn cast_like(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    typed(cx, cx.input(1)?.element)
+}
+
+/// PRelu: slopes that broadcast; before version 7, and in files that keep to it, one for each channel.
+pub(super) fn p_relu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, slope) = (cx.input(0)?, cx.input(1)?);
+    let is_by_channel = slope.rank() == 1 && x.rank() > 2 && x.shape.get(1) == slope.shape.first();
+    if cx.opset < 7 && is_by_channel { placed(cx, 1, x.element) } else { broadcasting(cx, x.element) }
+}
+
 /// Cast: one input, another type.
 pub(super) fn cast(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let to = cx.int("to")?.ok_or_else(|| Refusal::new("needs an attribute 'to'"))?;
-    lower(cx, &[0], cx.input(0)?.shape.clone(), cx.element(to)?)
+    typed(cx, cx.element(to)?)
 }
 
 /// BatchNormalization with its statistics folded into a scale and a shift for each channel.
@@ -47,7 +78,8 @@ pub(super) fn batch_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> 
         }
     }
     if cx.flag("training_mode", false)? {
-        return Err(Refusal::new("is in training mode"));
+        let like = |i: usize| cx.input(i).map(|fact| Fact::at_run_time(fact.shape.clone(), fact.element));
+        return Ok(Lowered::by_row(cx, vec![like(0)?, like(3)?, like(4)?], lanes::LAYER_NORMALIZATION, |i| i != 1));
     }
     let per_channel = || Access(vec![Affine::dim(DimId::from(1usize))]);
     let operands = vec![
@@ -77,14 +109,41 @@ pub(super) fn broadcast_shapes(shapes: &[&[u64]]) -> Option<Vec<u64>> {
 }
 
 fn broadcasting(cx: &Context<'_>, element: ElementType) -> Result<Lowered, Refusal> {
+    if cx.opset < 7
+        && let Some(at) = cx.int("axis")?
+    {
+        return placed(cx, axis(at, cx.input(0)?.rank())?, element);
+    }
     let inputs: Vec<_> = (0..cx.input_count()).collect();
     let facts = inputs.iter().map(|&input| cx.input(input)).collect::<Result<Vec<_>, _>>()?;
     let shapes: Vec<_> = facts.iter().map(|fact| &fact.shape[..]).collect();
-    let shape = broadcast_shapes(&shapes).ok_or_else(|| {
-        let all = shapes.iter().map(|shape| shown(shape)).collect::<Vec<_>>().join(" and ");
-        Refusal::new(format!("has inputs {all}, which do not broadcast"))
-    })?;
+    let shape = broadcast_shapes(&shapes).ok_or_else(|| apart(&shapes))?;
     lower(cx, &inputs, shape, element)
+}
+
+fn apart(shapes: &[&[u64]]) -> Refusal {
+    let all = shapes.iter().map(|shape| shown(shape)).collect::<Vec<_>>().join(" and ");
+    Refusal::new(format!("has inputs {all}, which do not broadcast"))
+}
+
+/// The second input lies along the first one's dimensions from one on, as it could before version 7.
+fn placed(cx: &Context<'_>, at: usize, element: ElementType) -> Result<Lowered, Refusal> {
+    let (x, y) = (cx.input(0)?, cx.input(1)?);
+    let fits = |(i, &size): (usize, &u64)| size == 1 || x.shape.get(at + i) == Some(&size);
+    if !y.shape.iter().enumerate().all(fits) {
+        let (x, y) = (shown(&x.shape), shown(&y.shape));
+        return Err(Refusal::new(format!("has inputs {x} and {y}, which do not broadcast from axis {at} on")));
+    }
+    let index = |(i, &size): (usize, &u64)| match size {
+        1 => Affine::constant(0),
+        _ => Affine::dim(DimId::from(at + i)),
+    };
+    let access = Access(y.shape.iter().enumerate().map(index).collect());
+    let operands = vec![
+        PointwiseOperand { input: 0, access: view::identity(x.rank()), is_scale: false },
+        PointwiseOperand { input: 1, access, is_scale: false },
+    ];
+    Ok(of_operands(cx, operands, x.shape.clone(), element))
 }
 
 fn lower(cx: &Context<'_>, inputs: &[usize], shape: Vec<u64>, element: ElementType) -> Result<Lowered, Refusal> {
@@ -96,29 +155,42 @@ fn lower(cx: &Context<'_>, inputs: &[usize], shape: Vec<u64>, element: ElementTy
             is_scale: false,
         });
     }
-    let fact = match fold(cx, &operands, &shape, element) {
-        Some(ints) => Fact::ints(shape, element, Some(ints)),
-        None => Fact::at_run_time(shape, element),
-    };
-    Ok(Lowered::new(vec![fact], Form::Pointwise(Pointwise { lanes: lanes::pointwise(cx.op()), operands })))
+    Ok(of_operands(cx, operands, shape, element))
 }
 
-/// The elements of the output, where all inputs are known whole numbers, and so is the result.
-fn fold(cx: &Context<'_>, operands: &[PointwiseOperand], shape: &[u64], element: ElementType) -> Option<Vec<i64>> {
-    match element {
-        ElementType::Int(_) | ElementType::Bool => {}
-        ElementType::Float(_) | ElementType::NarrowFloat(_) | ElementType::Other => return None,
+fn of_operands(cx: &Context<'_>, operands: Vec<PointwiseOperand>, shape: Vec<u64>, element: ElementType) -> Lowered {
+    let known = fold(cx, &operands, &shape, element).unwrap_or(Known::AtRunTime);
+    let fact = Fact { shape, element, known };
+    Lowered::new(vec![fact], Form::Pointwise(Pointwise { lanes: lanes::pointwise(cx.op()), operands }))
+}
+
+/// What is known of the elements of the output, where all inputs are known numbers, and so is the result.
+fn fold(cx: &Context<'_>, operands: &[PointwiseOperand], shape: &[u64], element: ElementType) -> Option<Known> {
+    // With `fmod` the sign is another.
+    if cx.flag("fmod", false).ok()? {
+        return None;
     }
     let mut columns = Vec::new();
     for operand in operands {
-        let fact = cx.optional(operand.input)?;
-        columns.push(constant::through(&operand.access, shape, fact.as_ints()?, &fact.shape)?);
+        columns.push(constant::seen(Some(&operand.access), shape.to_vec(), cx.optional(operand.input)?));
     }
     let count = usize::try_from(fact::elements(shape)?).ok()?;
-    let element_of = |i: usize| {
-        let arguments: Vec<_> = columns.iter().map(|column| column[i]).collect();
-        constant::pointwise(cx.op(), &arguments)
+    let number = |column: &Fact, i: usize| match &column.known {
+        Known::Ints(ints) => Some(Number::Int(*ints.get(i)?)),
+        Known::Floats(floats) => Some(Number::Float(*floats.get(i)?)),
+        Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Sequence(_) => None,
     };
-    let narrowed = |int: i64| if element == ElementType::Bool { i64::from(int != 0) } else { int };
-    (0..count).map(|i| element_of(i).map(narrowed)).collect()
+    let (mut ints, mut floats) = (Vec::new(), Vec::new());
+    for i in 0..count {
+        let arguments = columns.iter().map(|column| number(column, i)).collect::<Option<Vec<_>>>()?;
+        match arithmetic::pointwise(cx.op(), &arguments)?.narrowed(element)? {
+            Number::Int(int) => ints.push(int),
+            Number::Float(float) => floats.push(float),
+        }
+    }
+    match element {
+        ElementType::Int(_) | ElementType::Bool => Fact::ints(shape.to_vec(), element, Some(ints)).known.into(),
+        ElementType::Float(_) => Fact::floats(shape.to_vec(), element, Some(floats)).known.into(),
+        ElementType::NarrowFloat(_) | ElementType::Other => None,
+    }
 }

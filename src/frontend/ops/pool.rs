@@ -2,12 +2,12 @@
 
 use super::context::{Context, Refusal};
 use super::nest::Nest;
-use super::window::Window;
+use super::window::{self, Window};
 use super::{Form, Lowered, lanes};
 use crate::frontend::fact::{ElementType, Fact};
 use crate::ir::{Access, Role};
 
-/// MaxPool, AveragePool.
+/// MaxPool, AveragePool, LpPool.
 pub(super) fn pool(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let spatial = spatial(cx)?;
     let kernel = cx.int_list("kernel_shape")?.unwrap_or_default();
@@ -18,7 +18,28 @@ pub(super) fn pool(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     }
 }
 
-/// GlobalAveragePool, GlobalMaxPool.
+/// MaxUnpool: each value back to where it was the greatest.
+pub(super) fn unpool(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, spatial) = (cx.input(0)?, spatial(cx)?);
+    let shape = match cx.optional(2) {
+        Some(_) => cx.sizes(2)?,
+        None => {
+            let kernel = cx.int_list("kernel_shape")?.unwrap_or_default();
+            let strides = window::bounded(cx, "strides", spatial.len(), 1)?;
+            let pads = window::bounded(cx, "pads", 2 * spatial.len(), 0)?;
+            let size = |(i, &size): (usize, &u64)| {
+                let span = (i64::try_from(size).ok()? - 1).checked_mul(strides[i])?.checked_add(*kernel.get(i)?)?;
+                u64::try_from(span - pads[i] - pads[i + spatial.len()]).ok()
+            };
+            let signed_size = |pair| size(pair).ok_or_else(|| Refusal::new("has attributes that do not fit its input"));
+            let sizes = spatial.iter().enumerate().map(signed_size).collect::<Result<Vec<_>, _>>()?;
+            [&x.shape[..2], &sizes[..]].concat()
+        }
+    };
+    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(shape, x.element)], lanes::MOVE))
+}
+
+/// GlobalAveragePool, GlobalMaxPool, GlobalLpPool.
 pub(super) fn global(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     lower(cx, &Window::whole(spatial(cx)?))
 }
@@ -30,8 +51,11 @@ fn spatial<'a>(cx: &Context<'a>) -> Result<&'a [u64], Refusal> {
 
 fn lower(cx: &Context<'_>, window: &Window) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let is_max = cx.op().ends_with("MaxPool");
-    let mut nest = Nest::vector(if is_max { lanes::MAX_POOL } else { lanes::REDUCE });
+    let mut nest = Nest::vector(match cx.op() {
+        "MaxPool" | "GlobalMaxPool" => lanes::MAX_POOL,
+        "LpPool" | "GlobalLpPool" => lanes::MULTIPLY_ADD,
+        _ => lanes::REDUCE,
+    });
     let batch = nest.dim("batch", x.shape[0], Role::M);
     let channel = nest.dim("c", x.shape[1], Role::M);
     let output = window.output_dims(&mut nest);

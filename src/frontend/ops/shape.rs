@@ -14,10 +14,17 @@ pub(super) fn constant(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         ints(Vec::new(), &[int])
     } else if let Some(list) = cx.int_list("value_ints")? {
         ints(vec![list.len() as u64], list)
-    } else if cx.has("value_float") {
-        Fact::constant(Vec::new(), ElementType::Float(32))
-    } else if let Some(length) = cx.list_length("value_floats") {
-        Fact::constant(vec![length as u64], ElementType::Float(32))
+    } else if let Some(float) = cx.float("value_float")? {
+        Fact::floats(Vec::new(), ElementType::Float(32), Some(vec![float.into()]))
+    } else if let Some(list) = cx.float_list("value_floats")? {
+        let floats = list.iter().map(|&float| float.into()).collect();
+        Fact::floats(vec![list.len() as u64], ElementType::Float(32), Some(floats))
+    } else if cx.has("value_string") {
+        Fact::constant(Vec::new(), ElementType::Other)
+    } else if let Some(length) = cx.list_length("value_strings") {
+        Fact::constant(vec![length as u64], ElementType::Other)
+    } else if let Some(shape) = cx.sparse("sparse_value")? {
+        shape
     } else {
         return Err(Refusal::new("has no number or tensor of numbers"));
     };
@@ -53,12 +60,18 @@ pub(super) fn constant_of_shape(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     if let (Some(&[int]), 0..=constant::MOST_INTS) = (fill.as_ints(), count) {
         fact.known = Known::Ints(vec![int; count].into());
     }
+    if let (Some(&[float]), 0..=constant::MOST_FLOATS) = (fill.as_floats(), count) {
+        fact.known = Known::Floats(vec![float; count].into());
+    }
     Ok(Lowered::new(vec![fact], Form::Constant))
 }
 
-/// Range: from a start to a limit in steps, of whole numbers.
+/// Range: from a start to a limit in steps.
 pub(super) fn range(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let element = cx.input(0)?.element;
+    if let ElementType::Float(_) = element {
+        return float_range(cx, element);
+    }
     let (&[start], &[limit], &[step]) = (cx.ints(0)?, cx.ints(1)?, cx.ints(2)?) else {
         return Err(Refusal::new("needs three scalars"));
     };
@@ -70,6 +83,24 @@ pub(super) fn range(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let ints = || (0..count).map(|i| i64::try_from(i).ok()?.checked_mul(step)?.checked_add(start)).collect();
     let ints = if count <= constant::MOST_INTS as u64 { ints() } else { None };
     Ok(Lowered::new(vec![Fact::ints(vec![count], element, ints)], Form::Constant))
+}
+
+/// As many steps as lie before the limit.
+#[expect(clippy::float_arithmetic, reason = "the operator's own arithmetic, which IEEE 754 says to the last bit")]
+fn float_range(cx: &Context<'_>, element: ElementType) -> Result<Lowered, Refusal> {
+    let known = |i: usize| cx.input(i).map(|fact| fact.as_floats().and_then(|floats| floats.first().copied()));
+    let (Some(start), Some(limit), Some(step)) = (known(0)?, known(1)?, known(2)?) else {
+        return Err(Refusal::dynamic("needs its start, limit and step before the model runs"));
+    };
+    match ((limit - start) / step).ceil() {
+        count @ 0.0..1e15 => {
+            let count = count as u64;
+            let floats = || (0..count).map(|i| start + step * i as f64).collect();
+            let floats = (count <= constant::MOST_FLOATS as u64).then(floats);
+            Ok(Lowered::new(vec![Fact::floats(vec![count], element, floats)], Form::Constant))
+        }
+        _ => Ok(Lowered::new(vec![Fact::constant(vec![0], element)], Form::Constant)),
+    }
 }
 
 /// EyeLike: ones on a diagonal, in the shape of the input.

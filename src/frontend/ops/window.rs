@@ -39,7 +39,7 @@ impl Window {
             Self { kernel: kernel.to_vec(), strides, dilations, pads: Vec::new(), output: Vec::with_capacity(rank) };
         for i in 0..rank {
             let size = signed(input[i])?;
-            let (stride, span) = (window.strides[i], window.span(i)?);
+            let (stride, span) = (window.strides[i], span(kernel[i], window.dilations[i])?);
             let same = |spare_first: bool| {
                 let output = size.div_euclid(stride) + i64::from(size.rem_euclid(stride) != 0);
                 let all = ((output - 1) * stride + span - size).max(0);
@@ -91,15 +91,15 @@ impl Window {
         let input = (0..kernel.len()).map(index).collect::<Result<_, _>>()?;
         Ok(WindowDims { output, kernel, input })
     }
+}
 
-    /// From the first to the last element that the window sees.
-    fn span(&self, i: usize) -> Result<i64, Refusal> {
-        let kernel = signed(self.kernel[i])?;
-        if !(1..=LARGEST).contains(&kernel) {
-            return Err(Refusal::new("has a kernel size that is out of range"));
-        }
-        Ok((kernel - 1) * self.dilations[i] + 1)
+/// From the first to the last element that a window sees.
+pub(super) fn span(kernel: u64, dilation: i64) -> Result<i64, Refusal> {
+    let kernel = signed(kernel)?;
+    if !(1..=LARGEST).contains(&kernel) {
+        return Err(Refusal::new("has a kernel size that is out of range"));
     }
+    Ok((kernel - 1) * dilation + 1)
 }
 
 /// The positions of a window of `span` elements over `size` elements; 0 or less if there is none.
@@ -110,7 +110,7 @@ fn positions(size: i64, span: i64, stride: i64, rounds_up: bool) -> i64 {
 }
 
 /// An attribute with a number for each dimension, none below `least`, which is also what it is when left out.
-fn bounded(cx: &Context<'_>, name: &str, count: usize, least: i64) -> Result<Vec<i64>, Refusal> {
+pub(super) fn bounded(cx: &Context<'_>, name: &str, count: usize, least: i64) -> Result<Vec<i64>, Refusal> {
     let Some(given) = cx.int_list(name)? else { return Ok(vec![least; count]) };
     if given.len() != count || given.iter().any(|value| !(least..=LARGEST).contains(value)) {
         return Err(Refusal::new(format!("has an attribute '{name}' that needs {count} numbers from {least} up")));
@@ -118,7 +118,7 @@ fn bounded(cx: &Context<'_>, name: &str, count: usize, least: i64) -> Result<Vec
     Ok(given.to_vec())
 }
 
-fn spatial_names(rank: usize) -> Vec<String> {
+pub(super) fn spatial_names(rank: usize) -> Vec<String> {
     let known: &[&str] = match rank {
         1 => &["w"],
         2 => &["h", "w"],

@@ -1,0 +1,118 @@
+//! What is decided of If, Loop and Scan before the model runs.
+
+use super::Options;
+use super::expand::{Choice, Decision};
+use super::fact::Fact;
+use super::graph::Node;
+use super::ops::{Note, Refusal};
+use super::proto::{AttributeProto, GraphProto};
+
+/// Loops of more steps are not laid out step by step.
+const MOST_STEPS: u64 = 1 << 12;
+
+/// Whether a node has a body that stands in for it.
+pub(super) fn is_control(node: &Node) -> bool {
+    node.domain.is_empty() && matches!(node.name.op.as_str(), "If" | "Loop" | "Scan")
+}
+
+/// What stands in for a node, and what the user should know of it.
+pub(super) fn decide(
+    node: &Node,
+    inputs: &[Option<&Fact>],
+    opset: i64,
+    options: &Options,
+) -> Result<(Decision, Option<Note>), Refusal> {
+    let (choice, note) = match node.name.op.as_str() {
+        "If" => branch(node, inputs)?,
+        "Loop" => steps(node, inputs, options)?,
+        _ if opset < 9 => return Err(Refusal::new("has the form of operator set 8, which is not known")),
+        _ => (Choice::Scan(scanned(node, inputs)?), None),
+    };
+    Ok((Decision { position: node.position, choice }, note))
+}
+
+/// The branch that a known condition takes, or else the one of more nodes.
+fn branch(node: &Node, inputs: &[Option<&Fact>]) -> Result<(Choice, Option<Note>), Refusal> {
+    let nodes = |branch: &str| Ok::<_, Refusal>(count(body(node, branch)?));
+    Ok(match number(inputs, 0) {
+        Some(0) => (Choice::Branch("else_branch"), None),
+        Some(_) => (Choice::Branch("then_branch"), None),
+        None => {
+            let larger = if nodes("then_branch")? >= nodes("else_branch")? { "then_branch" } else { "else_branch" };
+            let what = format!("has a condition that the data decides; its {larger}, of no fewer nodes, is taken");
+            (Choice::Branch(larger), Some(Note::Size(what)))
+        }
+    })
+}
+
+/// The steps of a Loop: as many as it or the user says, none where its first condition is false.
+fn steps(node: &Node, inputs: &[Option<&Fact>], options: &Options) -> Result<(Choice, Option<Note>), Refusal> {
+    let said =
+        number(inputs, 0).and_then(|steps| u64::try_from(steps.max(0)).ok()).filter(|&steps| steps <= MOST_STEPS);
+    let given = options.trips.get(&node.name.name).copied().filter(|&steps| steps <= MOST_STEPS);
+    let steps = match (number(inputs, 1), given, said) {
+        (Some(0), _, _) => return Ok((Choice::Loop(0), None)),
+        (_, Some(given), said) => return Ok((Choice::Loop(given.min(said.unwrap_or(given))), None)),
+        (_, None, Some(said)) => said,
+        (_, None, None) => {
+            let what = format!("has no number of steps up to {MOST_STEPS} that is known before the model runs");
+            return Err(Refusal { what, mend: "give one with its name, as in --trip NODE=8" });
+        }
+    };
+    let always_begins = inputs.get(1).is_none_or(Option::is_none) || number(inputs, 1).is_some();
+    if always_begins && never_stops(body(node, "body")?) {
+        return Ok((Choice::Loop(steps), None));
+    }
+    let what = format!("may stop before its {steps} steps, which are the upper bound that is taken");
+    Ok((Choice::Loop(steps), Some(Note::Size(what))))
+}
+
+/// The steps of a Scan: the size of what is scanned.
+fn scanned(node: &Node, inputs: &[Option<&Fact>]) -> Result<u64, Refusal> {
+    let unfit = || Refusal::new("has inputs that do not fit its attribute 'num_scan_inputs'");
+    let count = attribute(node, "num_scan_inputs").and_then(|found| usize::try_from(found.i).ok());
+    let first = count.and_then(|count| inputs.len().checked_sub(count)).ok_or_else(unfit)?;
+    let axis = attribute(node, "scan_input_axes").and_then(|axes| axes.ints.first().copied()).unwrap_or(0);
+    let shape = &inputs.get(first).copied().flatten().ok_or_else(unfit)?.shape;
+    let axis = if axis < 0 { axis.checked_add_unsigned(shape.len() as u64) } else { Some(axis) };
+    let size = axis.and_then(|axis| shape.get(usize::try_from(axis).ok()?).copied()).ok_or_else(unfit)?;
+    match size {
+        0..=MOST_STEPS => Ok(size),
+        _ => Err(Refusal::new(format!("scans {size} slices, more than {MOST_STEPS}"))),
+    }
+}
+
+/// Whether a body says to go on whatever the data: with the condition it was given, or with a constant.
+fn never_stops(body: &GraphProto) -> bool {
+    let Some(output) = body.output.first() else { return false };
+    let given = body.input.get(1).map(|input| &input.name);
+    let maker = body.node.iter().find(|node| node.output.contains(&output.name));
+    match maker {
+        None => true,
+        Some(maker) if maker.op_type == "Constant" => true,
+        Some(maker) => maker.op_type == "Identity" && maker.input.first() == given,
+    }
+}
+
+/// The nodes of a graph, those of graphs within it too.
+fn count(graph: &GraphProto) -> usize {
+    let within = graph.node.iter().flat_map(|node| &node.attribute).filter_map(|attribute| attribute.g.as_ref());
+    graph.node.len() + within.map(count).sum::<usize>()
+}
+
+fn body<'a>(node: &'a Node, name: &str) -> Result<&'a GraphProto, Refusal> {
+    let found = attribute(node, name).and_then(|attribute| attribute.g.as_ref());
+    found.ok_or_else(|| Refusal::new(format!("needs a graph '{name}'")))
+}
+
+fn attribute<'a>(node: &'a Node, name: &str) -> Option<&'a AttributeProto> {
+    node.attributes.iter().find(|attribute| attribute.name == name)
+}
+
+/// The one number of an input that is known.
+fn number(inputs: &[Option<&Fact>], index: usize) -> Option<i64> {
+    match inputs.get(index).copied().flatten()?.as_ints()? {
+        &[number] => Some(number),
+        _ => None,
+    }
+}

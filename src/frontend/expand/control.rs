@@ -1,0 +1,265 @@
+//! If, Loop and Scan: the branch that is taken, the steps one after the other.
+
+use super::functions::identity;
+use super::{MOST_NODES, Renaming};
+use crate::frontend::graph::{Wrong, node_name};
+use crate::frontend::ops::Refusal;
+use crate::frontend::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+/// What inference decides of a node of the file.
+#[derive(Debug)]
+pub(in super::super) struct Decision {
+    /// Where the node is in the graph.
+    pub(in super::super) position: usize,
+    pub(in super::super) choice: Choice,
+}
+
+/// What stands in for a node.
+#[derive(Debug)]
+pub(in super::super) enum Choice {
+    /// Of an operator that is several layers: these.
+    Body(GraphProto),
+    /// Of an If: the branch with this name.
+    Branch(&'static str),
+    /// Of a Loop: so many steps.
+    Loop(u64),
+    /// Of a Scan: so many steps.
+    Scan(u64),
+}
+
+/// Puts bodies in the place of the nodes that are decided, which come in order.
+pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opset: i64) -> Result<(), Wrong> {
+    let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset };
+    let mut decisions = decisions.iter().peekable();
+    for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
+        match decisions.next_if(|decision| decision.position == position) {
+            None => bodies.nodes.push(node),
+            Some(decision) => {
+                let unfit = || {
+                    let refusal =
+                        Refusal::new("has a body that does not fit its inputs and outputs, or too many steps");
+                    (Some(node_name(&node)), refusal.into())
+                };
+                bodies
+                    .place(&node, &decision.choice)
+                    .filter(|()| bodies.nodes.len() <= MOST_NODES)
+                    .ok_or_else(unfit)?;
+            }
+        }
+    }
+    graph.node = bodies.nodes;
+    graph.initializer.append(&mut bodies.initializers);
+    Ok(())
+}
+
+/// What the graph is made of.
+struct Bodies {
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    opset: i64,
+}
+
+impl Bodies {
+    fn place(&mut self, node: &NodeProto, choice: &Choice) -> Option<()> {
+        let prefix = &node.output.iter().find(|name| !name.is_empty())?.clone();
+        match *choice {
+            Choice::Body(ref body) => {
+                self.weights(body, prefix);
+                let results = self.body(body, prefix, prefix, &node.input)?;
+                self.results(results, &node.output);
+                Some(())
+            }
+            Choice::Branch(branch) => {
+                let body = attribute(node, branch)?.g.as_ref()?;
+                self.weights(body, prefix);
+                let results = self.body(body, prefix, prefix, &[])?;
+                self.results(results, &node.output);
+                Some(())
+            }
+            Choice::Loop(steps) => self.steps(node, &Steps::of_loop(node)?, steps, prefix),
+            Choice::Scan(steps) => self.steps(node, &Steps::of_scan(node)?, steps, prefix),
+        }
+    }
+
+    /// A body's weights, which all its steps share.
+    fn weights(&mut self, body: &GraphProto, prefix: &str) {
+        let named = |tensor: &TensorProto| TensorProto { name: format!("{prefix}/{}", tensor.name), ..tensor.clone() };
+        self.initializers.extend(body.initializer.iter().map(named));
+    }
+
+    /// A body's nodes, with its inputs and weights bound; the names of its outputs.
+    fn body(&mut self, body: &GraphProto, weights: &str, prefix: &str, inputs: &[String]) -> Option<Vec<String>> {
+        let mut renaming = Renaming::new(prefix, &body.node);
+        for (input, name) in body.input.iter().zip(inputs) {
+            renaming.bind(&input.name, name);
+        }
+        for tensor in &body.initializer {
+            renaming.bind(&tensor.name, &format!("{weights}/{}", tensor.name));
+        }
+        self.nodes.extend(body.node.iter().map(|node| renaming.node(node)));
+        (self.nodes.len() <= MOST_NODES).then(|| body.output.iter().map(|output| renaming.name(&output.name)).collect())
+    }
+
+    /// Steps one after the other; what each gives is put together at the end.
+    fn steps(&mut self, node: &NodeProto, shape: &Steps<'_>, steps: u64, prefix: &str) -> Option<()> {
+        self.weights(shape.body, prefix);
+        let mut states = shape.states.to_vec();
+        let mut given: Vec<Vec<String>> = Vec::new();
+        for step in 0..steps {
+            let inner = format!("{prefix}.{step}");
+            let mut inputs = match shape.is_loop {
+                true => vec![self.scalar(&inner, "step", 7, step)?, self.scalar(&inner, "goes_on", 9, 1)?],
+                false => Vec::new(),
+            };
+            inputs.append(&mut states);
+            for scanned in &shape.scanned {
+                let index = if scanned.backwards { steps - 1 - step } else { step };
+                inputs.push(self.slice(&inner, scanned, index)?);
+            }
+            let results = self.body(shape.body, prefix, &inner, &inputs)?;
+            let results = results.get(usize::from(shape.is_loop)..)?;
+            states = results.get(..shape.states.len())?.to_vec();
+            given.push(results[shape.states.len()..].to_vec());
+        }
+        let (of_states, of_steps) = node.output.split_at_checked(shape.states.len())?;
+        self.results(states, of_states);
+        for (i, output) in of_steps.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+            let (axis, backwards) = shape.outputs.get(i).copied().unwrap_or((0, false));
+            let mut parts = given.iter().map(|step| step.get(i).cloned()).collect::<Option<Vec<_>>>()?;
+            if backwards {
+                parts.reverse();
+            }
+            self.stack(parts, axis, output)?;
+        }
+        Some(())
+    }
+
+    /// Values are handed to the node's outputs.
+    fn results(&mut self, values: Vec<String>, outputs: &[String]) {
+        for (value, output) in values.into_iter().zip(outputs).filter(|(_, output)| !output.is_empty()) {
+            self.nodes.push(identity(value, output.clone()));
+        }
+    }
+
+    /// A constant of one whole number.
+    fn scalar(&mut self, prefix: &str, name: &str, data_type: i32, value: u64) -> Option<String> {
+        let name = format!("{prefix}/{name}");
+        let mut tensor = TensorProto { name: name.clone(), data_type, ..TensorProto::default() };
+        match data_type {
+            7 => tensor.int64_data.push(value.try_into().ok()?),
+            _ => tensor.int32_data.push(value.try_into().ok()?),
+        }
+        self.initializers.push(tensor);
+        Some(name)
+    }
+
+    /// What a step sees of a value that is scanned.
+    fn slice(&mut self, prefix: &str, scanned: &Scanned, index: u64) -> Option<String> {
+        let index = self.scalar(prefix, &format!("index of {}", scanned.name), 7, index)?;
+        let output = format!("{prefix}/slice of {}", scanned.name);
+        self.nodes.push(NodeProto {
+            input: vec![scanned.name.clone(), index],
+            output: vec![output.clone()],
+            op_type: "Gather".into(),
+            attribute: vec![int("axis", scanned.axis)],
+            ..NodeProto::default()
+        });
+        Some(output)
+    }
+
+    /// The values that the steps gave, along a new axis.
+    fn stack(&mut self, parts: Vec<String>, axis: i64, output: &str) -> Option<()> {
+        if parts.is_empty() {
+            return None;
+        }
+        let axes = format!("{output}/axes");
+        let tensor = TensorProto { name: axes.clone(), data_type: 7, dims: vec![1], ..TensorProto::default() };
+        self.initializers.push(TensorProto { int64_data: vec![axis], ..tensor });
+        let mut rows = Vec::new();
+        for (i, part) in parts.into_iter().enumerate() {
+            let row = format!("{output}/row {i}");
+            let (input, attribute) = match self.opset < 13 {
+                true => (
+                    vec![part],
+                    vec![AttributeProto {
+                        name: "axes".into(),
+                        ints: vec![axis],
+                        r#type: 7,
+                        ..AttributeProto::default()
+                    }],
+                ),
+                false => (vec![part, axes.clone()], Vec::new()),
+            };
+            let output = vec![row.clone()];
+            self.nodes.push(NodeProto {
+                input,
+                output,
+                op_type: "Unsqueeze".into(),
+                attribute,
+                ..NodeProto::default()
+            });
+            rows.push(row);
+        }
+        self.nodes.push(NodeProto {
+            input: rows,
+            output: vec![output.to_owned()],
+            op_type: "Concat".into(),
+            attribute: vec![int("axis", axis)],
+            ..NodeProto::default()
+        });
+        Some(())
+    }
+}
+
+/// What goes from step to step.
+struct Steps<'a> {
+    body: &'a GraphProto,
+    /// Whether the body also takes the number of the step and whether to go on, and says the latter.
+    is_loop: bool,
+    states: &'a [String],
+    scanned: Vec<Scanned>,
+    /// The axis along which each output of the steps is put together, and whether the last step's comes first.
+    outputs: Vec<(i64, bool)>,
+}
+
+/// A value of which each step sees one slice.
+struct Scanned {
+    name: String,
+    axis: i64,
+    backwards: bool,
+}
+
+impl<'a> Steps<'a> {
+    fn of_loop(node: &'a NodeProto) -> Option<Self> {
+        let (body, states) = (attribute(node, "body")?.g.as_ref()?, node.input.get(2..).unwrap_or_default());
+        Some(Self { body, is_loop: true, states, scanned: Vec::new(), outputs: Vec::new() })
+    }
+
+    fn of_scan(node: &'a NodeProto) -> Option<Self> {
+        let count = usize::try_from(attribute(node, "num_scan_inputs")?.i).ok()?;
+        let (states, scanned) = node.input.split_at_checked(node.input.len().checked_sub(count)?)?;
+        let list = |name: &str, i: usize| attribute(node, name).and_then(|list| list.ints.get(i).copied()).unwrap_or(0);
+        let scanned = scanned.iter().enumerate().map(|(i, name)| Scanned {
+            name: name.clone(),
+            axis: list("scan_input_axes", i),
+            backwards: list("scan_input_directions", i) == 1,
+        });
+        let outputs = (0..node.output.len().checked_sub(states.len())?)
+            .map(|i| (list("scan_output_axes", i), list("scan_output_directions", i) == 1));
+        Some(Self {
+            body: attribute(node, "body")?.g.as_ref()?,
+            is_loop: false,
+            states,
+            scanned: scanned.collect(),
+            outputs: outputs.collect(),
+        })
+    }
+}
+
+fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    node.attribute.iter().find(|attribute| attribute.name == name)
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.into(), i: value, r#type: 2, ..AttributeProto::default() }
+}

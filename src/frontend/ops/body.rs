@@ -1,0 +1,100 @@
+//! Bodies: an operator that is several layers, said in simpler operators.
+
+use crate::frontend::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+
+/// A graph that stands in for a node, while it is put together. Its inputs are the node's, by position.
+#[derive(Debug, Default)]
+pub(in super::super) struct Body {
+    graph: GraphProto,
+}
+
+/// A value of a body.
+#[derive(Clone, Debug)]
+pub(super) struct Wire(String);
+
+impl Body {
+    /// A body that reads so many inputs.
+    pub(super) fn new(inputs: usize) -> Self {
+        let mut body = Self::default();
+        body.graph.input = (0..inputs).map(|i| value(&Self::input(i))).collect();
+        body
+    }
+
+    pub(super) fn input(index: usize) -> Wire {
+        Wire(format!("input {index}"))
+    }
+
+    /// The next output of the node that the body stands in for.
+    pub(super) fn output(&mut self, wire: &Wire) {
+        self.graph.output.push(value(wire));
+    }
+
+    pub(in super::super) fn into_graph(self) -> GraphProto {
+        self.graph
+    }
+
+    pub(super) fn node(&mut self, op: &str, inputs: &[&Wire], attribute: Vec<AttributeProto>) -> Wire {
+        let output = format!("{op} {}", self.graph.node.len());
+        self.graph.node.push(NodeProto {
+            name: output.clone(),
+            op_type: op.to_owned(),
+            input: inputs.iter().map(|wire| wire.0.clone()).collect(),
+            output: vec![output.clone()],
+            attribute,
+            ..NodeProto::default()
+        });
+        Wire(output)
+    }
+
+    pub(super) fn reshape(&mut self, x: &Wire, shape: &[u64]) -> Wire {
+        let shape: Vec<i64> = shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        let shape = self.ints(&shape);
+        self.node("Reshape", &[x, &shape], Vec::new())
+    }
+
+    pub(super) fn transpose(&mut self, x: &Wire, permutation: &[i64]) -> Wire {
+        let perm = AttributeProto { name: "perm".into(), ints: permutation.to_vec(), r#type: 7, ..Default::default() };
+        self.node("Transpose", &[x], vec![perm])
+    }
+
+    pub(super) fn concat(&mut self, a: &Wire, b: &Wire, axis: i64) -> Wire {
+        self.node("Concat", &[a, b], vec![int("axis", axis)])
+    }
+
+    /// From one index to another along the last axis.
+    pub(super) fn slice(&mut self, x: &Wire, from: u64, to: u64) -> Wire {
+        let mut bound = |at: u64| self.ints(&[i64::try_from(at).unwrap_or(i64::MAX)]);
+        let (from, to) = (bound(from), bound(to));
+        let last = self.ints(&[-1]);
+        self.node("Slice", &[x, &from, &to, &last], Vec::new())
+    }
+
+    pub(super) fn softmax(&mut self, x: &Wire) -> Wire {
+        self.node("Softmax", &[x], vec![int("axis", -1)])
+    }
+
+    /// A constant of one element, which is part of an instruction.
+    pub(super) fn number(&mut self) -> Wire {
+        let tensor = TensorProto { data_type: 1, data_location: 1, ..TensorProto::default() };
+        self.tensor(tensor)
+    }
+
+    fn ints(&mut self, ints: &[i64]) -> Wire {
+        let dims = vec![i64::try_from(ints.len()).unwrap_or(i64::MAX)];
+        self.tensor(TensorProto { data_type: 7, dims, int64_data: ints.to_vec(), ..TensorProto::default() })
+    }
+
+    fn tensor(&mut self, tensor: TensorProto) -> Wire {
+        let name = format!("constant {}", self.graph.initializer.len());
+        self.graph.initializer.push(TensorProto { name: name.clone(), ..tensor });
+        Wire(name)
+    }
+}
+
+fn value(wire: &Wire) -> ValueInfoProto {
+    ValueInfoProto { name: wire.0.clone(), ..ValueInfoProto::default() }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.into(), i: value, r#type: 2, ..AttributeProto::default() }
+}

@@ -1,0 +1,153 @@
+//! Operators that ONNX Runtime's optimizers and quantizers write, in the domain com.microsoft.
+
+use super::context::{Context, Refusal, product, shown, signed};
+use super::nest::{Nest, Read, Source};
+use super::{Form, Lowered, lanes};
+use crate::frontend::fact::{ElementType, Fact};
+use crate::frontend::view::{self, combine, compose};
+use crate::ir::{Access, Role};
+
+/// SkipLayerNormalization and its simplified form: the sum of two inputs (and a bias), normalised over the last axis.
+pub(super) fn skip_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let last = x.rank().checked_sub(1).ok_or_else(|| Refusal::new("needs an input with a last axis"))?;
+    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION + 1);
+    let access = nest.axes(&x.shape, |i| i == last);
+    nest.read(0, access.clone());
+    for input in 1..cx.input_count() {
+        let Some(fact) = cx.optional(input) else { continue };
+        if super::pointwise::broadcast_shapes(&[&fact.shape, &x.shape]).as_ref() != Some(&x.shape) {
+            let (other, x) = (shown(&fact.shape), shown(&x.shape));
+            return Err(Refusal::new(format!("has input {other}, which does not broadcast to {x}")));
+        }
+        nest.read(input, compose(&view::broadcast(&fact.shape, &x.shape), &access)?);
+    }
+    nest.write = access;
+    let statistics: Vec<u64> = x.shape[..last].iter().copied().chain([1]).collect();
+    let statistics = Fact::at_run_time(statistics, ElementType::Float(32));
+    let whole = Fact::at_run_time(x.shape.clone(), x.element);
+    Ok(Lowered::new(vec![whole.clone(), statistics.clone(), statistics, whole], Form::Nest(nest)))
+}
+
+/// EmbedLayerNormalization: rows of up to three tables, added up and normalised.
+pub(super) fn embed_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (ids, table) = (cx.input(0)?, cx.input(2)?);
+    let (&[batch, length], &[_, width]) = (&ids.shape[..], &table.shape[..]) else {
+        let (ids, table) = (shown(&ids.shape), shown(&table.shape));
+        return Err(Refusal::new(format!("has ids {ids} and table {table}, which do not fit")));
+    };
+    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION + 2);
+    let shape = vec![batch, length, width];
+    nest.write = nest.axes(&shape, |i| i == 2);
+    let row = combine(0, [(&nest.write.0[0], signed(length)?), (&nest.write.0[1], 1)])?;
+    let rows = vec![product(&[batch, length])?, width];
+    let picked = Access(vec![row, nest.write.0[2].clone()]);
+    for table in [2, 3, 4].into_iter().filter(|&table| cx.optional(table).is_some()) {
+        let source = Source::Rows { table, shape: rows.clone() };
+        nest.reads.push(Read { source, access: Some(picked.clone()) });
+    }
+    for parameter in [5, 6] {
+        nest.read(parameter, Access(vec![nest.write.0[2].clone()]));
+    }
+    nest.reads.extend([0, 1].map(|input| Read { source: Source::Input(input), access: None }));
+    let whole = Fact::at_run_time(shape, table.element);
+    let mask = Fact::at_run_time(vec![batch], ElementType::Int(32));
+    let warning = "which rows is known only at run time; costed as one load of as many rows as there are ids";
+    Ok(Lowered::new(vec![whole.clone(), mask, whole], Form::Nest(nest)).warned(warning))
+}
+
+/// MatMulNBits: a weight of a few bits in blocks along `k`, each with a scale. Its bytes hold whole elements, so that a
+/// box of iterations touches a box of them.
+pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (a, b) = (cx.input(0)?, cx.input(1)?);
+    let (k, n) = (cx.needed_size("K")?, cx.needed_size("N")?);
+    let (bits, block) = (cx.size("bits", 4)?, cx.needed_size("block_size")?);
+    let misfit = || {
+        let (a, b) = (shown(&a.shape), shown(&b.shape));
+        Refusal::new(format!("has inputs {a} and {b}, which do not fit {n} columns of {k} elements of {bits} bits"))
+    };
+    let in_byte = 8u64.checked_div(bits).filter(|in_byte| in_byte * bits == 8).ok_or_else(misfit)?;
+    let bytes = block.checked_div(in_byte).filter(|bytes| bytes * in_byte == block && block > 0).ok_or_else(misfit)?;
+    let blocks = k.div_ceil(block);
+    let Some((&last, outer)) = a.shape.split_last() else { return Err(misfit()) };
+    if last != k || b.shape.first() != Some(&n) || b.elements() != product(&[n, blocks, bytes]).ok() {
+        return Err(misfit());
+    }
+    let mut nest = Nest::product();
+    let mut rows = Vec::new();
+    for (i, &size) in outer.iter().enumerate() {
+        rows.push(nest.dim(&if i + 1 == outer.len() { "m".to_owned() } else { format!("batch{i}") }, size, Role::M));
+    }
+    let column = nest.kept("n", n, Role::N);
+    let group = nest.dim("block", blocks, Role::K);
+    let byte = nest.dim("byte", bytes, Role::K);
+    let part = nest.dim("part", in_byte, Role::K);
+    let inner = combine(0, [(&group, signed(block)?), (&byte, signed(in_byte)?), (&part, 1)])?;
+    nest.read(0, Access([rows.clone(), vec![inner]].concat()));
+    let packed = Access(vec![column.clone(), group.clone(), byte]);
+    nest.reads.push(Read { source: Source::Input(1), access: (b.rank() == 3).then_some(packed) });
+    let scale = match cx.input(2)?.rank() {
+        1 => Access(vec![combine(0, [(&column, signed(blocks)?), (&group, 1)])?]),
+        _ => Access(vec![column.clone(), group]),
+    };
+    nest.read(2, scale);
+    nest.reads.extend([3, 4].map(|input| Read { source: Source::Input(input), access: None }));
+    nest.read(5, Access(vec![column.clone()]));
+    nest.write = Access([rows, vec![column]].concat());
+    let shape = [outer, &[n]].concat();
+    Ok(Lowered::new(vec![Fact::at_run_time(shape, a.element)], Form::Nest(nest)))
+}
+
+/// QLinearConcat: a scale and a zero point behind each input, and before them all the output's.
+pub(super) fn quantized_concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let first = cx.input(2)?;
+    let at = super::context::axis(cx.int("axis")?.unwrap_or(0), first.rank())?;
+    let mut shape = first.shape.clone();
+    shape[at] = 0;
+    for input in (2..cx.input_count()).step_by(3) {
+        let part = cx.input(input)?.shape.get(at).copied().unwrap_or(0);
+        shape[at] = shape[at].checked_add(part).ok_or_else(|| Refusal::new("has sizes that are out of range"))?;
+    }
+    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(shape, first.element)], lanes::QUANTIZE))
+}
+
+/// What ORT's optimizer leaves around blocks of channels: the same elements in another order.
+pub(super) fn reorder(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let mut shape = x.shape.clone();
+    if let (true, Some(channels)) = (cx.has("channels"), shape.get_mut(1)) {
+        *channels = cx.size("channels", 0)?;
+    }
+    let mut nest = Nest::vector(lanes::MOVE);
+    nest.write = nest.axes(&shape, |_| false);
+    nest.read(0, nest.write.clone());
+    let is_within = shape.iter().zip(&x.shape).all(|(ours, theirs)| ours <= theirs);
+    match is_within {
+        true => Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest))),
+        false => Err(Refusal::new(format!("takes {} out of {}", shown(&shape), shown(&x.shape)))),
+    }
+}
+
+/// A scale and a zero point behind each of two operands: QLinearAdd, QLinearMul.
+pub(super) fn quantized_arithmetic(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    super::pointwise::of(cx, &[0, 3])
+}
+
+/// A matrix product with a bias, each operand with a scale and a zero point.
+pub(super) fn quantized_gemm(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let element = cx.optional(8).map_or(ElementType::Float(32), |zero| zero.element);
+    super::matmul::general(cx, [0, 3, 6], element)
+}
+
+/// Whole numbers in, floats out: MatMulIntegerToFloat, DynamicQuantizeMatMul.
+pub(super) fn matmul_to_float(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    super::matmul::multiply(cx, [0, 1], ElementType::Float(32))
+}
+
+/// FusedMatMul: either operand's last two dimensions turned round.
+pub(super) fn fused_matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    if cx.flag("transBatchA", false)? || cx.flag("transBatchB", false)? {
+        return Err(Refusal::dynamic("turns its batch dimensions round"));
+    }
+    super::matmul::turned(cx, [cx.flag("transA", false)?, cx.flag("transB", false)?])
+}

@@ -1,0 +1,37 @@
+//! Operators on text. No NPU runs them, but shapes go through.
+
+use super::context::{Context, Refusal, shown};
+use super::{Lowered, lanes};
+use crate::frontend::fact::{ElementType, Fact};
+
+/// StringNormalizer: other letters; words that are taken out make the output shorter.
+pub(super) fn normalizer(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let lowered = Lowered::by_element(cx, vec![Fact::at_run_time(x.shape.clone(), x.element)], lanes::MOVE);
+    Ok(match cx.list_length("stopwords") {
+        Some(1..) => lowered.at_most("no word is taken out"),
+        Some(0) | None => lowered,
+    })
+}
+
+/// StringSplit: only the text says how many parts there are.
+pub(super) fn split(_: &Context<'_>) -> Result<Lowered, Refusal> {
+    Err(Refusal {
+        what: "splits text, of which only the text says how many parts there are".into(),
+        mend: "split text before the model, and take the node out",
+    })
+}
+
+/// TfIdfVectorizer: a count for each word or sequence of words.
+pub(super) fn tf_idf(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    let indexes = cx.int_list("ngram_indexes")?.unwrap_or_default();
+    let last = indexes.iter().copied().max().and_then(|last| u64::try_from(last).ok());
+    let count = last.and_then(|last| last.checked_add(1)).ok_or_else(|| Refusal::new("has no 'ngram_indexes'"))?;
+    let shape = match x.shape[..] {
+        [] | [_] => vec![count],
+        [batch, _] => vec![batch, count],
+        _ => return Err(Refusal::new(format!("has input {}, which is no batch of texts", shown(&x.shape)))),
+    };
+    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(shape, ElementType::Float(32))], lanes::MOVE))
+}
