@@ -100,6 +100,7 @@ fn wrong_usage_is_exit_2() {
         &["compile", "tiny_cnn.onnx"][..],
         &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--requests", "0,1"],
         &["analyze", "tiny_cnn.onnx", "--npu", "tpu-v3", "--dim", "batch"],
+        &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--effort", "much"],
         &["weave"],
     ] {
         assert_eq!(layerweaver(arguments, folder.path()).status.code(), Some(2), "{arguments:?}");

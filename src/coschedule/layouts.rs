@@ -29,6 +29,8 @@ const LIMITS: [Bytes; 7] = [
 const SERIAL_TRIES: usize = 6;
 /// The other ways, where more depends on addresses.
 const TRIES: usize = 16;
+/// Jobs of more tiles together get no more tries than serial, and serial none beside the best.
+const LONG: usize = 1 << 14;
 
 /// What runs, on what, and in which tiles.
 pub(super) struct Layouts<'a> {
@@ -117,7 +119,8 @@ impl<'a> Layouts<'a> {
         let mut best: Option<Choice> = None;
         let mut no_room = None;
         let mut has_room = false;
-        let tries = if *way == Way::Serial { SERIAL_TRIES } else { TRIES };
+        let is_long = self.is_long();
+        let tries = if *way == Way::Serial || is_long { SERIAL_TRIES } else { TRIES };
         for (n, (_, picks, order)) in self.tries(way).into_iter().enumerate() {
             if has_room && n >= tries {
                 break;
@@ -137,10 +140,18 @@ impl<'a> Layouts<'a> {
             }
         }
         let mut best = best.ok_or_else(|| no_room.expect("every job has a layout"))?;
-        if *way == Way::Serial {
+        if *way == Way::Serial && !is_long {
             self.descend(&mut best);
         }
         Ok(Some(best).filter(|best| limit.is_none_or(|limit| best.cycles < limit)))
+    }
+
+    /// Whether even the coarsest tiles are so many that each try takes tens of milliseconds.
+    fn is_long(&self) -> bool {
+        let tiles = |(of_job, &requests): (&Vec<Layout>, &u32)| {
+            of_job.first().map_or(0, |layout| layout.chain.tiles.len()).saturating_mul(requests as usize)
+        };
+        self.of_jobs.iter().zip(&self.requests).map(tiles).fold(0, usize::saturating_add) > LONG
     }
 
     /// From a choice on, each job alone tries its other layouts on the machine, for as long as that helps.

@@ -6,7 +6,7 @@
 //! is worth is what the real machine makes of it.
 
 use crate::coschedule::bound::Block;
-use crate::coschedule::chain::{Chain, SlotId};
+use crate::coschedule::chain::{Chain, ChainTile, SlotId};
 use crate::npu::Npu;
 use crate::units::Cycles;
 
@@ -129,13 +129,19 @@ impl Tile {
 }
 
 impl Line {
-    /// The tiles of all requests; `None` where they are too many to search.
+    /// The tiles of all requests; `None` where they are too many to search, or their sums too large for plain numbers.
     pub(in crate::coschedule) fn new(npu: &Npu, chain: &Chain, requests: u32) -> Option<Self> {
         let alignment = npu.sram.alignment_bytes.get();
         let bytes = |slots: &[SlotId]| -> u64 {
             slots.iter().map(|&slot| chain.slots[slot].bytes.get().max(1).next_multiple_of(alignment)).sum()
         };
         let count = chain.tiles.len().checked_mul(requests as usize).filter(|&count| count <= MOST_TILES)?;
+        let of_tile = |tile: &ChainTile| u128::from(tile.cycles.get()) + u128::from(tile.load_cycles.get());
+        let cycles = chain.tiles.iter().map(of_tile).sum::<u128>() * u128::from(requests);
+        let slots = chain.slots.iter().map(|slot| u128::from(slot.bytes.get()) + u128::from(alignment)).sum::<u128>();
+        if cycles.max(slots * u128::from(requests)) > 1 << 60 {
+            return None;
+        }
         let mut line = Self {
             tiles: Vec::with_capacity(count),
             taken: vec![0],
