@@ -176,7 +176,7 @@ fn question_marks_are_not_one_dimension() {
     let unknown = options.unknown_names(&[&import]);
     assert_eq!(
         unknown.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["model has no input 'c'; it has a, b; give one of these"]
+        ["model has no input 'c' (it has: a, b); leave it out, or give one of these"]
     );
 }
 

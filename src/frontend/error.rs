@@ -81,7 +81,7 @@ pub enum Kind {
     #[error("has functions, branches or loops that are nested too deep, or too many nodes in them")]
     EndlessCalls,
     /// Sizes for what the model does not have.
-    #[error("has no {what} '{name}'; it has {known}")]
+    #[error("has no {what} '{name}' (it has: {known})")]
     NoSuchName {
         /// `dimension` or `input`.
         what: &'static str,
@@ -122,7 +122,7 @@ impl Kind {
                 let flags: Vec<_> = names.iter().map(|name| format!("--shape {name}=1,128")).collect();
                 format!("give their whole shapes, as in {}", flags.join(" "))
             }
-            Self::NoSuchName { .. } => "give one of these".into(),
+            Self::NoSuchName { .. } => "leave it out, or give one of these".into(),
             Self::Refused { what: _, mend } => mend.clone(),
             Self::Unsound(_) => "make the model smaller, or report this file".into(),
         }

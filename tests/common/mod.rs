@@ -15,7 +15,7 @@ use layerweaver::units::Cycles;
 /// The four CNNs of the paper's pairs.
 pub(crate) const CNNS: [&str; 4] = ["inception_v3", "mobilenet_v2", "resnet50", "resnext50_32x4d"];
 /// The memory-bound models of the paper's pairs.
-pub(crate) const OTHERS: [&str; 3] = ["bert_base", "bert_large", "ncf"];
+pub(crate) const OTHERS: [&str; 4] = ["bert_base", "bert_large", "xlnet_large", "ncf"];
 /// The built-in NPUs that the pairs are woven for.
 pub(crate) const NPUS: [&str; 2] = ["paper-like", "tpu-v3"];
 
