@@ -13,6 +13,9 @@ use crate::schedule::{Buffer, BufferId, Command, CommandId, Direction, IdVec, Mo
 /// Compute, load, store.
 const CLASSES: usize = 3;
 
+/// A tensor in DRAM: of which model, and of which request if it is no weight.
+type TensorKey = (ModelId, Option<u32>, TensorId);
+
 /// How many commands of each class are surely done: a prefix of each class's order.
 type Clock = [u32; CLASSES];
 
@@ -47,7 +50,7 @@ struct Deriver<'a> {
     users: IdVec<BufferId, Users>,
     owners: Owners,
     /// What is stored of each tensor of each request, and how many stores there were with it.
-    stored: BTreeMap<(ModelId, Option<u32>, TensorId), Vec<(BufferId, u32)>>,
+    stored: BTreeMap<TensorKey, Vec<(BufferId, u32)>>,
 }
 
 /// How many commands of each class there were up to the last that read, or wrote, a buffer.
@@ -108,7 +111,7 @@ impl Deriver<'_> {
         meeting.map_or(0, |&(_, count)| count)
     }
 
-    fn tensor(&self, buffer: BufferId) -> (ModelId, Option<u32>, TensorId) {
+    fn tensor(&self, buffer: BufferId) -> TensorKey {
         let buffer = &self.buffers[buffer];
         (buffer.model, buffer.request, buffer.tensor)
     }
