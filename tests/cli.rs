@@ -127,3 +127,36 @@ fn layer_tables_take_the_place_of_models() {
     let measured = commands.filter(|command| command["op"] == "measured").map(|command| &command["cycles"]);
     assert_eq!(measured.map(|cycles| cycles.as_u64().expect("cycles")).sum::<u64>(), 123_457);
 }
+
+/// Every number of a table, changed to what it should not be: a schedule or a sentence, never a panic, never a schedule
+/// that `simulate` refuses.
+#[test]
+fn broken_tables_give_a_schedule_or_a_sentence() {
+    let folder = folder();
+    let table = layerweaver(&["analyze", "tiny_mlp.onnx", "--npu", "paper-like", "--format", "json"], folder.path());
+    let table: serde_json::Value = serde_json::from_slice(&table.stdout).expect("JSON");
+    for path in numbers(&table, String::new()) {
+        for value in [0, 1_u64 << 44] {
+            let mut changed = table.clone();
+            *changed.pointer_mut(&path).expect("it was found there") = value.into();
+            fs::write(folder.path().join("changed.json"), changed.to_string()).expect("written");
+            let arguments = ["compile", "changed.json", "tiny_cnn.onnx", "--npu", "paper-like"];
+            let done = layerweaver(&arguments, folder.path());
+            assert!(matches!(done.status.code(), Some(0 | 1)), "{path} = {value}: {}", text(&done.stderr));
+        }
+    }
+}
+
+/// The JSON pointers of all numbers.
+fn numbers(value: &serde_json::Value, path: String) -> Vec<String> {
+    match value {
+        serde_json::Value::Number(_) => vec![path],
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().flat_map(|(i, item)| numbers(item, format!("{path}/{i}"))).collect()
+        }
+        serde_json::Value::Object(fields) => {
+            fields.iter().flat_map(|(name, field)| numbers(field, format!("{path}/{name}"))).collect()
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => Vec::new(),
+    }
+}

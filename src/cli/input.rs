@@ -1,5 +1,6 @@
 //! Reads what the command line names: NPUs, ONNX files, layer tables.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -91,22 +92,19 @@ struct TableLayer {
     compute_cycles: Option<Cycles>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneTable {
-    Bare(Table),
-    Listed([Table; 1]),
-}
-
 fn table(path: &Path, target: &Target, out: &mut Out) -> Result<(Model, Measured), Failure> {
+    let no_table = |what: &dyn Display| {
+        let mend = "`analyze --format json` writes a layer table of one model";
+        Failure::input(path, format_args!("is no layer table: {what}; {mend}"))
+    };
     let text = std::fs::read(path).map_err(|error| Failure::input(path, error))?;
-    let table: OneTable = serde_json::from_slice(&text).map_err(|error| {
-        Failure::input(
-            path,
-            format_args!("is no layer table of one model ({error}); `analyze --format json` writes one"),
-        )
-    })?;
-    let (OneTable::Bare(table) | OneTable::Listed([table])) = table;
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|error| no_table(&error))?;
+    let bare = match &json {
+        serde_json::Value::Array(models) if models.len() == 1 => &models[0],
+        other => other,
+    };
+    let table: Table = serde_path_to_error::deserialize(bare)
+        .map_err(|error| no_table(&format_args!("{}: {}", error.path(), error.inner())))?;
     if target.precision.is_some() {
         out.warn(format_args!(
             "{}: --precision has no effect on a layer table, whose widths are given",

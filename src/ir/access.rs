@@ -55,6 +55,14 @@ impl Access {
         self.0.iter().zip(shape).map(clip).collect::<Option<_>>().map(NdBox)
     }
 
+    /// Whether all that a box of iterations touches is inside a tensor of this shape: no padding.
+    pub fn is_inside(&self, iterations: &NdBox, shape: &[u64]) -> bool {
+        self.0.iter().zip(shape).all(|(index, &size)| {
+            let (low, high) = index.ends(iterations);
+            low >= 0 && high < i128::from(size)
+        })
+    }
+
     /// Whether a box of iterations touches every element of the box that it touches, each by iterations that differ
     /// only in dimensions without a term. Two tensor dimensions that share a dimension of the layer have gaps.
     pub fn is_gapless(&self, iterations: &NdBox) -> bool {

@@ -143,27 +143,56 @@ fn is_bounded(mut sizes: impl Iterator<Item = u64>) -> bool {
     sizes.try_fold(1u64, |all, size| all.checked_mul(size)).is_some_and(|all| all <= LARGEST)
 }
 
+/// Whether boxes that do not meet hold all of another.
+fn is_covered(needed: &NdBox, boxes: &[NdBox]) -> bool {
+    let held: u64 = boxes.iter().filter_map(|part| part.meet(needed)).map(|both| both.volume()).sum();
+    held == needed.volume()
+}
+
 impl Model {
-    /// Whether there is anything to schedule, and every id, size and access is in its range; each layer reads only
-    /// what an earlier one wrote; a write leaves no gaps; and a layer with no write is measured.
+    /// Whether every id, size and access is in its range; each layer reads only what earlier ones wrote; a write leaves
+    /// no gaps, and no two layers write the same element; every output is written in full; and a layer with no write is
+    /// measured.
     pub fn check(&self) -> Result<(), Fault> {
-        let mut written = vec![false; self.tensors.len()];
+        let mut written: IdVec<TensorId, Vec<NdBox>> = self.tensors.iter().map(|_| Vec::new()).collect();
         for layer in &self.layers {
             let fault = |what: String| Fault { layer: layer.name.clone(), what };
             self.check_sizes(layer).map_err(fault)?;
             for read in &layer.reads {
                 let tensor = &self.tensors[read.tensor];
                 let made = matches!(tensor.kind, TensorKind::Activation | TensorKind::Output);
-                if made && !written[read.tensor.index()] {
-                    return Err(fault(format!("reads tensor '{}' before any layer wrote it", tensor.name)));
+                let needed = read.touched(&layer.whole(), &tensor.shape).filter(|_| made);
+                if needed.is_some_and(|needed| !is_covered(&needed, &written[read.tensor])) {
+                    return Err(fault(format!("reads of tensor '{}' what no layer before it wrote", tensor.name)));
                 }
             }
             self.check_write(layer).map_err(fault)?;
-            if let Some(write) = &layer.write {
-                written[write.tensor.index()] = true;
+            let Some(write) = &layer.write else { continue };
+            let tensor = &self.tensors[write.tensor];
+            let Some(part) = write.touched(&layer.whole(), &tensor.shape) else {
+                return Err(fault(format!("writes nothing of tensor '{}'", tensor.name)));
+            };
+            if written[write.tensor].iter().any(|other| other.meet(&part).is_some()) {
+                return Err(fault(format!("writes of tensor '{}' what an earlier layer wrote", tensor.name)));
+            }
+            written[write.tensor].push(part);
+        }
+        self.check_outputs(&written)
+    }
+
+    fn check_outputs(&self, written: &IdVec<TensorId, Vec<NdBox>>) -> Result<(), Fault> {
+        let missing = |(id, tensor): &(TensorId, &Tensor)| {
+            tensor.kind == TensorKind::Output
+                && is_bounded(tensor.shape.iter().copied())
+                && !is_covered(&tensor.whole(), &written[*id])
+        };
+        match self.tensors.iter_with_ids().find(missing) {
+            None => Ok(()),
+            Some((_, tensor)) => {
+                let layer = self.layers.iter().last().map_or_else(String::new, |layer| layer.name.clone());
+                Err(Fault { layer, what: format!("is the last, and output '{}' is not written in full", tensor.name) })
             }
         }
-        Ok(())
     }
 
     /// The layers as a graph: an edge from each writer of a tensor to each layer that reads it.
@@ -231,10 +260,58 @@ impl Model {
             return Err(format!("writes tensor '{}', which is no activation or output", tensor.name));
         }
         match &write.access {
+            Some(access) if !access.is_inside(&layer.whole(), &tensor.shape) => {
+                Err(format!("writes beside tensor '{}'", tensor.name))
+            }
             Some(access) if !access.is_gapless(&layer.whole()) => {
                 Err(format!("writes tensor '{}' with gaps", tensor.name))
             }
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Access, Affine, DimId};
+    use super::*;
+
+    /// Layers that copy `size` elements of one tensor to another, from and to these offsets; tensor 0 is an input of 8
+    /// elements, 1 an activation of 8, 2 an output of 4.
+    fn copies(of: &[(u32, i64, u32, i64, u64)]) -> Result<(), String> {
+        let tensor = |name: &str, size, kind| Tensor { name: name.into(), shape: vec![size], element_bits: 8, kind };
+        let kinds = [("x", 8, TensorKind::Input), ("a", 8, TensorKind::Activation), ("y", 4, TensorKind::Output)];
+        let at = |tensor, offset| Operand {
+            tensor: TensorId(tensor),
+            access: Some(Access(vec![Affine { offset, terms: vec![(DimId(0), 1)] }])),
+        };
+        let layer = |&(from, from_offset, to, to_offset, size): &(u32, i64, u32, i64, u64)| Layer {
+            name: "copy".into(),
+            kind: "Copy".into(),
+            nodes: Vec::new(),
+            op: Op::Vector,
+            dims: vec![Dim { name: "m".into(), size, role: Role::M }],
+            lane_operations: 1,
+            reads: vec![at(from, from_offset)],
+            write: Some(at(to, to_offset)),
+        };
+        let model = Model {
+            name: "m".into(),
+            fingerprint: String::new(),
+            tensors: kinds.into_iter().map(|(name, size, kind)| tensor(name, size, kind)).collect(),
+            layers: of.iter().map(layer).collect(),
+        };
+        model.check().map_err(|fault| fault.what)
+    }
+
+    #[test]
+    fn what_is_read_was_written_once_and_outputs_in_full() {
+        assert_eq!(copies(&[(0, 0, 1, 0, 5), (0, 5, 1, 5, 3), (1, 2, 2, 0, 4)]), Ok(()));
+        let fault = |of: &[_]| copies(of).unwrap_err();
+        assert!(fault(&[(0, 0, 1, 0, 5), (1, 2, 2, 0, 4)]).contains("what no layer before it wrote"));
+        assert!(fault(&[(0, 0, 1, 0, 5), (0, 4, 1, 4, 4)]).contains("what an earlier layer wrote"));
+        assert!(fault(&[(0, 0, 2, 0, 3)]).contains("not written in full"));
+        assert!(fault(&[(0, 0, 2, 1, 4)]).contains("writes beside"));
+        assert!(fault(&[(0, 0, 0, 0, 4)]).contains("no activation or output"));
     }
 }
