@@ -44,7 +44,9 @@ pub struct Floor {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnalysisError {
     /// Sums over its tiles could leave `u64`.
-    #[error("layer '{layer}' takes more than 2^56 cycles on this NPU: the model or the NPU's figures are out of scale")]
+    #[error(
+        "layer '{layer}', with those before it, takes more than 2^44 cycles on this NPU: one of the two is out of scale"
+    )]
     TooLong {
         /// The layer's name.
         layer: String,
@@ -76,8 +78,10 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
         });
     }
     let figures = figures::of_model(model, npu, &measured);
+    let mut total = 0u128;
     for (layer, figures) in model.layers.iter().zip(&figures) {
-        if figures.compute_cycles.max(figures.dma_cycles) > Cycles(1 << 56) {
+        total += u128::from(figures.compute_cycles.get()) + u128::from(figures.dma_cycles.get());
+        if total > 1 << 44 {
             return Err(AnalysisError::TooLong { layer: layer.name.clone() });
         }
     }

@@ -169,14 +169,14 @@ impl Npu {
             ("matrix.columns", self.matrix.columns, 1, 1 << 16),
             ("matrix.fill_rows_per_cycle", fill, 1, 1 << 16),
             ("vector.lanes", self.vector.lanes, 1, 1 << 32),
-            ("command_cycles", self.command_cycles, 0, 1 << 32),
+            ("command_cycles", self.command_cycles, 0, 1 << 24),
             ("sram.bytes", self.sram.bytes.get(), 1, 1 << 48),
             ("sram.alignment_bytes", self.sram.alignment_bytes.get(), 1, self.sram.bytes.get()),
             ("dram.bytes_per_second", self.dram.bytes_per_second, 1, 1 << 60),
             ("dram.efficiency_permille", self.dram.efficiency_permille, 1, 1000),
             ("dram.burst_bytes", self.dram.burst_bytes, 1, 1 << 30),
-            ("dram.latency_cycles", self.dram.latency_cycles, 0, 1 << 32),
-            ("dram.setup_cycles", self.dram.setup_cycles, 0, 1 << 32),
+            ("dram.latency_cycles", self.dram.latency_cycles, 0, 1 << 24),
+            ("dram.setup_cycles", self.dram.setup_cycles, 0, 1 << 24),
         ];
         match ranges.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
             None => Ok(()),
