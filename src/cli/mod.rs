@@ -213,9 +213,10 @@ fn checked(npu: &Npu, jobs: &[Job], woven: &Woven) -> Result<Schedule, Failure> 
 
 fn note_serial(woven: &Woven, out: &mut Out) -> io::Result<()> {
     match woven.is_serial {
-        true => {
-            out.note(format_args!("note: {}: the serial order is shorter, and is what it gives", woven.policy.name()))
-        }
+        true => out.note(format_args!(
+            "note: {}: nothing shorter than the serial order was found, so it gives that",
+            woven.policy.name()
+        )),
         false => Ok(()),
     }
 }

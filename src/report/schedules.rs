@@ -92,11 +92,11 @@ pub fn npu_table(out: &mut impl Write, npus: impl IntoIterator<Item = Npu>) -> i
             shown(Ratio::of(operations, 1_000_000_000_000)),
             shown(Ratio::of(rate, 1_000_000_000)),
             shown(Ratio::of(operations, rate)),
-            shown(Ratio::of(npu.sram.bytes.get(), 1 << 20)),
+            npu.sram.bytes.get().div_ceil(1 << 10).to_string(),
         ]
     };
     let rows: Vec<Vec<String>> = npus.into_iter().map(row).collect();
-    table::write(out, 1, &["npu", "arrays", "peak TOPS", "DRAM GB/s", "ridge ops/B", "SRAM MiB"], &rows)
+    table::write(out, 1, &["npu", "arrays", "peak TOPS", "DRAM GB/s", "ridge ops/B", "SRAM KiB"], &rows)
 }
 
 fn percent(ratio: Option<Ratio>, decimals: usize) -> String {
