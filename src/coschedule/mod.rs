@@ -43,7 +43,7 @@ pub struct Job<'a> {
 pub struct Woven {
     /// Which policy was asked for.
     pub policy: Policy,
-    /// Whether the serial order is shorter than what the policy makes, and is therefore what this is.
+    /// Whether this is the serial order, for the policy makes nothing shorter.
     pub is_serial: bool,
     /// The commands.
     pub plan: Plan,
