@@ -7,7 +7,7 @@
 
 use crate::cost;
 use crate::ir::{Layer, Model, NdBox, Op, Role, Span, TensorKind};
-use crate::npu::{Dataflow, MatrixKind, Npu};
+use crate::npu::{Dataflow, Npu};
 use crate::units::{Bytes, Cycles};
 
 /// Loads are not made shorter than this: a transfer's latency would no longer hide behind it.
@@ -98,7 +98,7 @@ pub(super) fn candidates(model: &Model, layer: &Layer, npu: &Npu, measured: Opti
 
 /// A dimension that may be cut, into multiples of a quantum.
 pub(super) struct Cut {
-    pub(super) dim: usize,
+    dim: usize,
     quantum: u64,
 }
 
@@ -134,11 +134,7 @@ pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
 /// How many indices of a role's dimensions one fold takes.
 fn array_extent(npu: &Npu, role: Role) -> u64 {
     let (rows, columns) = (npu.matrix.rows, npu.matrix.columns);
-    let dataflow = match npu.matrix.kind {
-        MatrixKind::Systolic { dataflow, .. } => dataflow,
-        MatrixKind::AdderTree => Dataflow::WeightStationary,
-    };
-    match (dataflow, role) {
+    match (npu.matrix.dataflow(), role) {
         (_, Role::Group) => 1,
         (Dataflow::WeightStationary | Dataflow::InputStationary, Role::K) | (Dataflow::OutputStationary, Role::M) => {
             rows

@@ -48,31 +48,46 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
         trips: target.trips.iter().cloned().collect(),
         float_bits: target.precision.map_or(Some(npu.precision.bits()), PrecisionName::bits),
     };
-    let mut read: Vec<(Model, Measured)> = Vec::new();
-    let mut imports = Vec::new();
+    let mut read = Vec::new();
     for path in paths {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
-            read.push(table(path, target, out)?);
+            read.push(Read::Table(table(path, target, out)?));
         } else {
             let import = frontend::read(path, &options).map_err(|errors| Failure::Input(errors.to_string()))?;
             for warning in &import.warnings {
                 out.warn(format_args!("{}: {warning}", path.display()))?;
             }
-            read.push((import.model.clone(), import.model.layers.iter().map(|_| None).collect()));
-            imports.push(import);
+            read.push(Read::Onnx(import));
         }
     }
-    let unknown = options.unknown_names(&imports.iter().collect::<Vec<_>>());
+    let imports = read.iter().filter_map(|read| match read {
+        Read::Onnx(import) => Some(import),
+        Read::Table(_) => None,
+    });
+    let unknown = options.unknown_names(&imports.collect::<Vec<_>>());
     if !unknown.is_empty() {
         let sentences: Vec<String> = unknown.iter().map(ToString::to_string).collect();
         return Err(Failure::Input(sentences.join("\nerror: ")));
     }
-    let analysed = |((model, measured), path): ((Model, Measured), &&Path)| {
+    let analysed = |(read, path): (Read, &&Path)| {
+        let (model, measured) = match read {
+            Read::Table(table) => table,
+            Read::Onnx(import) => {
+                let measured = import.model.layers.iter().map(|_| None).collect();
+                (import.model, measured)
+            }
+        };
         let analysis =
             analysis::analyze_measured(&model, npu, measured).map_err(|error| Failure::input(path, error))?;
         Ok(Analysed { model, analysis })
     };
     read.into_iter().zip(paths).map(analysed).collect()
+}
+
+/// What a path names, as it was read.
+enum Read {
+    Onnx(frontend::Import),
+    Table((Model, Measured)),
 }
 
 /// A layer table as `analyze --format json` writes it; of the figures only `compute_cycles` is read.

@@ -26,8 +26,6 @@ pub(crate) struct Slot {
     pub(crate) part: NdBox,
     pub(crate) element_bits: u64,
     pub(crate) bytes: Bytes,
-    /// A dying operand whose place this slot takes: it is written in place.
-    pub(crate) over: Option<SlotId>,
     /// Loaded again after a spill: the slots that must be stored before.
     pub(crate) sources: Vec<SlotId>,
 }
@@ -84,6 +82,13 @@ pub(crate) struct Layout {
     pub(crate) spilled: IdVec<TensorId, bool>,
 }
 
+impl Layout {
+    /// Whether a tensor stays in the scratchpad from its first use to its last: weights never do.
+    pub(crate) fn keeps(&self, model: &Model, tensor: TensorId) -> bool {
+        model.tensors[tensor].kind != TensorKind::Weight && !self.spilled[tensor]
+    }
+}
+
 /// A request's tiles, in the order in which they run.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
@@ -97,7 +102,7 @@ impl Chain {
         let mut builder = Builder {
             model,
             npu,
-            spilled: &layout.spilled,
+            layout,
             slots: IdVec::new(),
             tiles: Vec::new(),
             of_tensor: model.tensors.iter().map(|_| Vec::new()).collect(),
@@ -109,9 +114,7 @@ impl Chain {
         }
         builder.finish()
     }
-}
 
-impl Chain {
     /// The bytes that are held while each tile runs, each slot rounded up to whole steps of the alignment. With
     /// `counts` only some slots count.
     pub(crate) fn held(&self, alignment: Bytes, counts: impl Fn(&Slot) -> bool) -> Vec<Bytes> {
@@ -166,7 +169,7 @@ impl Chain {
 struct Builder<'a> {
     model: &'a Model,
     npu: &'a Npu,
-    spilled: &'a IdVec<TensorId, bool>,
+    layout: &'a Layout,
     slots: IdVec<SlotId, Slot>,
     tiles: Vec<ChainTile>,
     /// The slots of inputs and of what layers have written.
@@ -224,7 +227,7 @@ impl Builder<'_> {
     fn add_slot(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
         let bytes = Bytes::of_elements(part.volume(), element_bits);
         self.last_use.push(self.tiles.len() - 1);
-        self.slots.push(Slot { tensor, part, element_bits, bytes, over: None, sources: Vec::new() })
+        self.slots.push(Slot { tensor, part, element_bits, bytes, sources: Vec::new() })
     }
 
     /// The operands of the newest tile: what is not there yet is loaded for it. `before` are the streamed slots that the
@@ -235,11 +238,7 @@ impl Builder<'_> {
         for read in &layer.reads {
             let tensor = &self.model.tensors[read.tensor];
             let Some(needed) = read.touched(&part, &tensor.shape) else { continue };
-            let is_kept = match tensor.kind {
-                TensorKind::Weight => false,
-                TensorKind::Input | TensorKind::Activation | TensorKind::Output => !self.spilled[read.tensor],
-            };
-            if !is_kept {
+            if !self.layout.keeps(self.model, read.tensor) {
                 let slot = self.stream(read.tensor, needed, &[before, &streamed].concat());
                 streamed.push(slot);
                 self.read(slot);
@@ -294,7 +293,7 @@ impl Builder<'_> {
         let part = self.tile().part.clone();
         let written = write.touched(&part, &tensor.shape).expect("a checked write touches its tensor");
         let (is_first, is_last) = ends_of_sums(layer, &part);
-        let is_spilled = self.spilled[write.tensor];
+        let is_spilled = self.layout.spilled[write.tensor];
         let sum_bits = tensor.element_bits.max(32);
         let is_sum = !is_last && sum_bits != tensor.element_bits;
         if is_sum {
@@ -345,7 +344,7 @@ impl Builder<'_> {
             let old = &self.slots[slot];
             let mut reads = layer.reads.iter().filter(|read| read.tensor == old.tensor);
             self.model.tensors[old.tensor].kind == TensorKind::Activation
-                && !self.spilled[old.tensor]
+                && !self.layout.spilled[old.tensor]
                 && (&old.part, old.element_bits) == (&new.part, new.element_bits)
                 && reads.all(|read| read.access.as_ref() == Some(access))
         };
@@ -354,15 +353,17 @@ impl Builder<'_> {
 
     /// Settles what is known only now: when each slot ends, and what is written in place.
     fn finish(mut self) -> Chain {
+        // For each slot the dying operand whose place it takes, and whether another takes its own.
+        let mut over: IdVec<SlotId, Option<SlotId>> = self.slots.iter().map(|_| None).collect();
         let mut replaced: IdVec<SlotId, bool> = self.slots.iter().map(|_| false).collect();
         for Output { slot, completed_by, replaceable } in std::mem::take(&mut self.outputs) {
             let tensor = self.slots[slot].tensor;
-            if self.model.tensors[tensor].kind == TensorKind::Output || self.spilled[tensor] {
+            if self.model.tensors[tensor].kind == TensorKind::Output || self.layout.spilled[tensor] {
                 let cycles = cost::transfer_cycles(self.npu, self.slots[slot].bytes);
                 self.tiles[completed_by].stores.push((slot, cycles));
             }
             if let Some(old) = replaceable.into_iter().find(|&old| self.last_use[old] == completed_by) {
-                self.slots[slot].over = Some(old);
+                over[slot] = Some(old);
                 replaced[old] = true;
             }
         }
@@ -370,8 +371,8 @@ impl Builder<'_> {
             self.tiles[last].ends.push(slot);
         }
         for tile in &mut self.tiles {
-            tile.replaces = tile.begins.iter().filter_map(|&slot| Some((slot, self.slots[slot].over?))).collect();
-            tile.begins.retain(|&slot| self.slots[slot].over.is_none());
+            tile.replaces = tile.begins.iter().filter_map(|&slot| Some((slot, over[slot]?))).collect();
+            tile.begins.retain(|&slot| over[slot].is_none());
             tile.load_bytes = tile.loads.iter().map(|&slot| self.slots[slot].bytes).sum();
             if !tile.loads.is_empty() {
                 tile.load_cycles = cost::transfer_cycles(self.npu, tile.load_bytes);

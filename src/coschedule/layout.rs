@@ -27,9 +27,8 @@ pub(super) fn lay_out(npu: &Npu, job: &Job, limit: Bytes, budget: Bytes) -> Resu
     let is_large =
         |tensor: &crate::ir::Tensor| tensor.kind != TensorKind::Weight && tensor.bytes_of(&tensor.whole()) * 2 > budget;
     let spilled: IdVec<TensorId, bool> = job.model.tensors.iter().map(is_large).collect();
-    let mut squeeze = Squeeze { npu, job, budget, refitted: IdVec::new(), layout: Layout { tilings, spilled } };
-    squeeze.refitted = job.model.layers.iter().map(|_| false).collect();
-    squeeze.run()
+    let refitted = job.model.layers.iter().map(|_| false).collect();
+    Squeeze { npu, job, budget, refitted, layout: Layout { tilings, spilled } }.run()
 }
 
 struct Squeeze<'a> {
@@ -43,9 +42,10 @@ struct Squeeze<'a> {
 
 impl Squeeze<'_> {
     fn run(mut self) -> Result<(Layout, Chain), TooLarge> {
-        let chain = self.chain();
         let large: Vec<TensorId> = self.layout.spilled.iter_with_ids().filter(|(_, s)| **s).map(|(id, _)| id).collect();
-        self.refit_around(&large, &self.room(&chain));
+        if !large.is_empty() {
+            self.refit_around(&large, &self.room(&self.chain()));
+        }
         loop {
             let chain = self.chain();
             let worst = self.worst_tiles(&chain);
@@ -99,10 +99,7 @@ impl Squeeze<'_> {
 
     /// What each layer's tiles may take of their own: the budget less what is kept for others meanwhile.
     fn room(&self, chain: &Chain) -> IdVec<LayerId, Bytes> {
-        let is_kept = |slot: &Slot| {
-            self.job.model.tensors[slot.tensor].kind != TensorKind::Weight && !self.layout.spilled[slot.tensor]
-        };
-        let kept = chain.held(self.npu.sram.alignment_bytes, is_kept);
+        let kept = chain.held(self.npu.sram.alignment_bytes, |slot| self.layout.keeps(self.job.model, slot.tensor));
         let mut room: IdVec<LayerId, Bytes> = self.job.model.layers.iter().map(|_| self.budget).collect();
         for (tile, kept) in chain.tiles.iter().zip(kept) {
             room[tile.layer] = room[tile.layer].min(self.budget.saturating_sub(kept));
@@ -113,7 +110,7 @@ impl Squeeze<'_> {
     /// Cuts the layers that use a spilled tensor anew: what they load of it counts now.
     fn refit_around(&mut self, spilled: &[TensorId], room: &IdVec<LayerId, Bytes>) {
         for (id, layer) in self.job.model.layers.iter_with_ids() {
-            if layer.reads.iter().chain(&layer.write).any(|operand| spilled.contains(&operand.tensor)) {
+            if layer.operands().any(|operand| spilled.contains(&operand.tensor)) {
                 self.refitted[id] = self.refit(id, room[id]);
             }
         }
@@ -138,10 +135,8 @@ impl Squeeze<'_> {
     /// if there is one, for that adds only its store and one load; of these the largest.
     fn next_to_spill(&self, layer: LayerId, live: &[&Slot]) -> Option<TensorId> {
         let layer = &self.job.model.layers[layer];
-        let is_used = |tensor| layer.reads.iter().chain(&layer.write).any(|operand| operand.tensor == tensor);
-        let kept = live.iter().filter(|slot| {
-            self.job.model.tensors[slot.tensor].kind != TensorKind::Weight && !self.layout.spilled[slot.tensor]
-        });
+        let is_used = |tensor| layer.operands().any(|operand| operand.tensor == tensor);
+        let kept = live.iter().filter(|slot| self.layout.keeps(self.job.model, slot.tensor));
         let key = |slot: &&&Slot| (!is_used(slot.tensor), slot.bytes, std::cmp::Reverse(slot.tensor));
         kept.max_by_key(key).map(|slot| slot.tensor)
     }

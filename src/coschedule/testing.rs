@@ -24,14 +24,7 @@ pub(super) fn chain(tiles: &[Plain]) -> Chain {
     let mut slots: IdVec<SlotId, Slot> = IdVec::new();
     let mut slot = |bytes: u64| {
         let part = NdBox::whole([bytes]);
-        slots.push(Slot {
-            tensor: TensorId(0),
-            part,
-            element_bits: 8,
-            bytes: Bytes(bytes),
-            over: None,
-            sources: Vec::new(),
-        })
+        slots.push(Slot { tensor: TensorId(0), part, element_bits: 8, bytes: Bytes(bytes), sources: Vec::new() })
     };
     let mut made: Vec<ChainTile> = Vec::new();
     let mut ends: Vec<Vec<SlotId>> = vec![Vec::new(); tiles.len()];

@@ -32,10 +32,7 @@ pub fn compute_floor(npu: &Npu, layer: &Layer) -> Cycles {
 fn product_floor(npu: &Npu, product: Product) -> Cycles {
     let (rows, columns) = (npu.matrix.rows, npu.matrix.columns);
     let stream = Stream::of(npu, product);
-    let is_weight_stationary = match npu.matrix.kind {
-        MatrixKind::AdderTree => true,
-        MatrixKind::Systolic { dataflow, .. } => dataflow == Dataflow::WeightStationary,
-    };
+    let is_weight_stationary = npu.matrix.dataflow() == Dataflow::WeightStationary;
     // Folds as a fraction over rows · columns.
     let area = u128::from(rows) * u128::from(columns);
     let folds = if is_weight_stationary && product.groups > 1 {

@@ -61,10 +61,7 @@ impl Stream {
     pub fn of(npu: &Npu, product: Product) -> Self {
         let Product { m, n, k, groups } = product;
         let (array_rows, array_columns) = (npu.matrix.rows, npu.matrix.columns);
-        let dataflow = match npu.matrix.kind {
-            MatrixKind::Systolic { dataflow, .. } => dataflow,
-            MatrixKind::AdderTree => Dataflow::WeightStationary,
-        };
+        let dataflow = npu.matrix.dataflow();
         let (length, rows, columns) = match dataflow {
             Dataflow::WeightStationary => (m, k, n),
             Dataflow::OutputStationary => (k, m, n),

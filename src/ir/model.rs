@@ -119,6 +119,11 @@ pub struct Layer {
 }
 
 impl Layer {
+    /// What it reads, then what it writes.
+    pub fn operands(&self) -> impl Iterator<Item = &Operand> {
+        self.reads.iter().chain(&self.write)
+    }
+
     /// The box of all its iterations.
     pub fn whole(&self) -> NdBox {
         NdBox::whole(self.dims.iter().map(|dim| dim.size))
@@ -223,7 +228,7 @@ impl Model {
         if layer.lane_operations > 1 << 20 {
             return Err("has more than 2^20 lane operations".into());
         }
-        for operand in layer.reads.iter().chain(&layer.write) {
+        for operand in layer.operands() {
             let Some(tensor) = self.tensors.get(operand.tensor) else {
                 return Err(format!("names {}, which does not exist", operand.tensor));
             };

@@ -48,6 +48,16 @@ pub struct Matrix {
     pub kind: MatrixKind,
 }
 
+impl Matrix {
+    /// Which operand stays; of an adder tree the weights.
+    pub const fn dataflow(&self) -> Dataflow {
+        match self.kind {
+            MatrixKind::Systolic { dataflow, double_buffered_weights: _, fill_rows_per_cycle: _ } => dataflow,
+            MatrixKind::AdderTree => Dataflow::WeightStationary,
+        }
+    }
+}
+
 /// How an array multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatrixKind {

@@ -102,10 +102,7 @@ struct Layout {
 
 impl Layout {
     fn of(matrix: &Matrix, Product { groups, m, n, k }: Product) -> Self {
-        let dataflow = match matrix.kind {
-            MatrixKind::Systolic { dataflow, double_buffered_weights: _, fill_rows_per_cycle: _ } => dataflow,
-            MatrixKind::AdderTree => Dataflow::WeightStationary,
-        };
+        let dataflow = matrix.dataflow();
         let tiles = |down: u64, across: u64| groups * down.div_ceil(matrix.rows) * across.div_ceil(matrix.columns);
         match dataflow {
             Dataflow::WeightStationary => {

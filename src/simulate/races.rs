@@ -250,6 +250,6 @@ fn parts(facts: &Facts<'_>, id: CommandId, buffer: BufferId) -> Vec<NdBox> {
     }
     let (tile, content) = (facts.tile(id), facts.content(buffer));
     let layer = facts.layer(tile);
-    let operands = layer.reads.iter().chain(&layer.write).filter(|operand| facts.operand(tile, operand) == content);
+    let operands = layer.operands().filter(|operand| facts.operand(tile, operand) == content);
     operands.filter_map(|operand| facts.touched(tile, operand)).collect()
 }

@@ -69,7 +69,7 @@ impl Structure<'_> {
         let sizes = || layer.dims.iter().map(|dim| dim.size);
         self.in_range(sizes().all(|size| size > 0) && is_bounded(sizes()), place, "its number of iterations");
         self.in_range(layer.lane_operations <= MOST_LANE_OPERATIONS, place, "its lane_operations");
-        for operand in layer.reads.iter().chain(&layer.write) {
+        for operand in layer.operands() {
             self.check_operand(model, named, layer.dims.len(), operand);
         }
         match &layer.write {
