@@ -1,31 +1,57 @@
 //! What one request costs at least, under any tiling, spilling and order of its commands.
 
-use super::{Floor, Measured};
+use std::collections::BTreeMap;
+
+use super::{Floor, LayerFloor, Measured};
 use crate::cost;
-use crate::ir::{Access, IdVec, Model, NdBox, Operand, Tensor, TensorId, TensorKind};
+use crate::ir::{Access, IdVec, Layer, Model, NdBox, Operand, Tensor, TensorId, TensorKind};
 use crate::npu::Npu;
-use crate::units::{Bytes, Cycles};
+use crate::units::Bytes;
 
 /// The floor: each layer's least compute; each element of a weight or an input that some iteration touches is loaded,
 /// and each output is stored.
 pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured) -> Floor {
-    let of_layer = |(id, layer)| measured[id].unwrap_or_else(|| cost::compute_floor(npu, layer));
-    let compute: Cycles = model.layers.iter_with_ids().map(of_layer).sum();
-    let mut least: IdVec<TensorId, u64> = model.tensors.iter().map(|_| 0).collect();
-    for layer in &model.layers {
-        let whole = layer.whole();
-        for read in &layer.reads {
+    let mut least: IdVec<TensorId, Bytes> = model.tensors.iter().map(|_| Bytes::ZERO).collect();
+    let mut layers: Vec<LayerFloor> = Vec::with_capacity(model.layers.len());
+    for (id, layer) in model.layers.iter_with_ids() {
+        let mut floor = LayerFloor {
+            compute: measured[id].unwrap_or_else(|| cost::compute_floor(npu, layer)),
+            ..LayerFloor::default()
+        };
+        let mut passed_on = Bytes::ZERO;
+        for (tensor, touched) in least_read(model, layer) {
+            match model.tensors[tensor].kind {
+                TensorKind::Weight | TensorKind::Input if least[tensor] == Bytes::ZERO => floor.loads += touched,
+                TensorKind::Weight | TensorKind::Input => {}
+                TensorKind::Activation | TensorKind::Output => passed_on += touched,
+            }
             // The union of what all readers touch has at least what one of them touches.
-            let touched = least_touched(read, &model.tensors[read.tensor], &whole);
-            least[read.tensor] = least[read.tensor].max(touched);
+            least[tensor] = least[tensor].max(touched);
         }
+        if let Some(before) = layers.last_mut() {
+            before.passed_on = passed_on;
+        }
+        layers.push(floor);
     }
     let of_tensor = |(id, tensor): (TensorId, &Tensor)| match tensor.kind {
-        TensorKind::Weight | TensorKind::Input => Bytes::of_elements(least[id], tensor.element_bits),
+        TensorKind::Weight | TensorKind::Input => least[id],
         TensorKind::Output => tensor.bytes_of(&tensor.whole()),
         TensorKind::Activation => Bytes::ZERO,
     };
-    Floor { compute, dram: model.tensors.iter_with_ids().map(of_tensor).sum() }
+    let dram = model.tensors.iter_with_ids().map(of_tensor).sum();
+    Floor { compute: layers.iter().map(|layer| layer.compute).sum(), dram, layers }
+}
+
+/// Each tensor that a layer reads, with the least bytes that it touches of it.
+fn least_read(model: &Model, layer: &Layer) -> BTreeMap<TensorId, Bytes> {
+    let mut least = BTreeMap::new();
+    for read in &layer.reads {
+        let tensor = &model.tensors[read.tensor];
+        let touched = Bytes::of_elements(least_touched(read, tensor, &layer.whole()), tensor.element_bits);
+        let known = least.entry(read.tensor).or_insert(Bytes::ZERO);
+        *known = touched.max(*known);
+    }
+    least
 }
 
 /// A lower bound on the elements of a tensor that a layer touches.

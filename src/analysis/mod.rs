@@ -27,17 +27,32 @@ pub struct Analysis {
     pub measured: Measured,
     /// For each layer its candidate tilings, from one tile to many; each moves fewer bytes a tile than the one before.
     pub tilings: IdVec<LayerId, Vec<Tiling>>,
+    /// For layers of packed groups a cut along k that takes fewer cycles than one tile, if there is one.
+    pub packed: IdVec<LayerId, Option<Tiling>>,
     /// What no tiling can avoid in one request.
     pub floor: Floor,
 }
 
 /// What one request costs at least, under any tiling, spilling and order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floor {
     /// The sum of all compute commands.
     pub compute: Cycles,
     /// What crosses the DRAM channel.
     pub dram: Bytes,
+    /// The same, layer by layer.
+    pub layers: Vec<LayerFloor>,
+}
+
+/// What a layer costs at least, under any tiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerFloor {
+    /// The sum of its compute commands.
+    pub compute: Cycles,
+    /// Weights and inputs that it is the first layer of a request to read.
+    pub loads: Bytes,
+    /// What layers up to this one write and the next one reads.
+    pub passed_on: Bytes,
 }
 
 /// Why a model cannot be analysed.
@@ -85,8 +100,9 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
             return Err(AnalysisError::TooLong { layer: layer.name.clone() });
         }
     }
-    let tilings =
-        model.layers.ids().map(|id| tiling::candidates(model, &model.layers[id], npu, measured[id])).collect();
+    let layers = || model.layers.iter_with_ids();
+    let tilings = layers().map(|(id, layer)| tiling::candidates(model, layer, npu, measured[id])).collect();
+    let packed = layers().map(|(id, layer)| tiling::packed(model, layer, npu, measured[id])).collect();
     let floor = floor::of_request(model, npu, &measured);
-    Ok(Analysis { figures, measured, tilings, floor })
+    Ok(Analysis { figures, measured, tilings, packed, floor })
 }

@@ -66,6 +66,26 @@ impl Tiling {
         tiles
     }
 
+    /// The same, cut along m until no tile computes for longer than `most`, or there is no finer cut.
+    #[must_use]
+    pub fn shortened(self, model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, most: Cycles) -> Self {
+        let tile = |tiling: &Self| {
+            let first = NdBox::whole(tiling.chunks.iter().copied());
+            match measured {
+                None => cost::compute_cycles(npu, layer, &first, false),
+                Some(all) => cost::measured_shares(all, &[first.volume(), layer.whole().volume() - first.volume()])[0],
+            }
+        };
+        let cuts = cuts_of_role(layer, npu, Role::M);
+        let mut now = self;
+        while tile(&now) > most {
+            let finer = cuts.iter().filter_map(|cut| cut.halve(&now.chunks));
+            let Some(chunks) = finer.into_iter().find(|chunks| writes_boxes(layer, chunks)) else { break };
+            now = Self { outer: now.outer, ..Self::new(model, layer, npu, measured, chunks) };
+        }
+        now
+    }
+
     fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
         let first = NdBox::whole(chunks.iter().copied());
         let load = load_bytes(model, layer, &first);
@@ -96,6 +116,30 @@ pub(super) fn candidates(model: &Model, layer: &Layer, npu: &Npu, measured: Opti
     }
 }
 
+/// Where groups can be packed: the tiles along k that together take the fewest cycles, if fewer than one tile. Of less k
+/// more groups go to a fold; but what all tiles but the last write are sums of 32 bits, which take room.
+pub(super) fn packed(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>) -> Option<Tiling> {
+    if measured.is_some() || !is_packed(layer, npu) {
+        return None;
+    }
+    let mut chunks: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
+    let whole = Tiling::new(model, layer, npu, measured, chunks.clone());
+    let mut cut = Vec::new();
+    for along in cuts_of_role(layer, npu, Role::K) {
+        while let Some(halved) = along.halve(&chunks) {
+            cut.push(Tiling::new(model, layer, npu, measured, halved.clone()));
+            chunks = halved;
+        }
+    }
+    cut.into_iter().min_by_key(|tiling| tiling.compute).filter(|tiling| tiling.compute < whole.compute)
+}
+
+/// Whether several groups can go to a fold.
+fn is_packed(layer: &Layer, npu: &Npu) -> bool {
+    let has_groups = layer.dims.iter().any(|dim| dim.role == Role::Group && dim.size > 1);
+    has_groups && layer.op == Op::Gemm && npu.matrix.dataflow() == Dataflow::WeightStationary
+}
+
 /// A dimension that may be cut, into multiples of a quantum.
 pub(super) struct Cut {
     dim: usize,
@@ -120,6 +164,7 @@ fn cuts(layer: &Layer, npu: &Npu) -> Vec<Cut> {
 }
 
 /// How the dimensions of a role may be cut, the outermost first: each so that with all inner ones whole it fills folds.
+/// The k of packed groups is cut anywhere, the innermost first.
 pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let is_whole = layer.write.as_ref().is_some_and(|write| write.access.is_none());
     if is_whole || (role == Role::K && layer.op != Op::Gemm) {
@@ -128,6 +173,9 @@ pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let extent = if layer.op == Op::Gemm { array_extent(npu, role) } else { 1 };
     let of_role = || layer.dims.iter().enumerate().filter(move |(_, dim)| dim.role == role && dim.size > 1);
     let inner = |outer: usize| of_role().filter(move |(d, _)| *d > outer).map(|(_, dim)| dim.size).product();
+    if role == Role::K && is_packed(layer, npu) {
+        return of_role().rev().map(|(dim, _)| Cut { dim, quantum: 1 }).collect();
+    }
     of_role().map(|(dim, _)| Cut { dim, quantum: extent / gcd(extent, inner(dim)) }).collect()
 }
 

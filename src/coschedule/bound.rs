@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 
 use super::chain::{Chain, ChainTile, SlotId};
+use crate::analysis::LayerFloor;
 use crate::cost;
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
@@ -197,7 +198,7 @@ pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
 fn of_space(npu: &Npu, jobs: &[&Outline]) -> Cycles {
     let excess: Cycles = jobs.iter().map(|job| job.excess).sum();
     let filling = full_rate(npu, npu.sram.bytes) + Cycles(1) + excess;
-    let tail = jobs.iter().map(|job| job.tail).min().unwrap_or_default();
+    let tail = least_tail(jobs);
     let passing = |most_of: usize| -> Cycles {
         let of_job = |(i, job): (usize, &&Outline)| if i == most_of { job.passing.1 } else { job.passing.0 };
         jobs.iter().enumerate().map(of_job).sum()
@@ -206,9 +207,32 @@ fn of_space(npu: &Npu, jobs: &[&Outline]) -> Cycles {
     if passing > filling { passing - filling + tail } else { Cycles::ZERO }
 }
 
+/// What is stored after the last tile, whichever job's that is.
+pub(super) fn least_tail(jobs: &[&Outline]) -> Cycles {
+    jobs.iter().map(|job| job.tail).min().unwrap_or_default()
+}
+
 /// What jobs take one after the other, in this order, with unlimited SRAM.
 pub(super) fn of_serial<'a>(jobs: impl Iterator<Item = &'a Outline>) -> Cycles {
     jobs.map(|job| job.whole).fold(Block::EMPTY, Block::then).makespan()
+}
+
+/// A lower bound for the layers of jobs, each so many times in a row, however they are tiled: the flow shop's optimum,
+/// each layer cut into what it computes and then what it loads. Less cannot be asked: a layer's last tile, and so all of
+/// the next layer, waits for all its loads. Of pieces without a load, or without compute, Johnson's rule takes those of a
+/// layer one after the other, so cutting them further gains nothing.
+pub(super) fn of_layers(npu: &Npu, jobs: &[(&[LayerFloor], u32)]) -> Cycles {
+    let latency = Cycles(npu.dram.latency_cycles);
+    let pieces = |layer: &LayerFloor| {
+        let loads = (layer.loads > Bytes::ZERO).then(|| full_rate(npu, layer.loads));
+        let loads = loads.map(|loads| Block::tile(Some(loads), Cycles::ZERO, latency));
+        std::iter::once(Block::tile(None, layer.compute, latency)).chain(loads)
+    };
+    let chain = |&(layers, requests): &(&[LayerFloor], u32)| {
+        let of_request: Vec<Block> = layers.iter().flat_map(pieces).collect();
+        composite((0..requests).flat_map(|_| of_request.iter().copied()))
+    };
+    weave(jobs.iter().map(chain).collect::<Vec<_>>().iter()).makespan()
 }
 
 /// A lower bound under any tiling, spilling and order: what compute and the DRAM channel must do at least.

@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) bytes: Bytes,
     /// Loaded again after a spill: the slots that must be stored before.
     pub(crate) sources: Vec<SlotId>,
+    /// Tiles of its job from the one that begins it to the last that uses it.
+    pub(crate) tiles: usize,
 }
 
 /// A tile with what it takes and leaves.
@@ -227,7 +229,7 @@ impl Builder<'_> {
     fn add_slot(&mut self, tensor: TensorId, part: NdBox, element_bits: u64) -> SlotId {
         let bytes = Bytes::of_elements(part.volume(), element_bits);
         self.last_use.push(self.tiles.len() - 1);
-        self.slots.push(Slot { tensor, part, element_bits, bytes, sources: Vec::new() })
+        self.slots.push(Slot { tensor, part, element_bits, bytes, sources: Vec::new(), tiles: self.tiles.len() })
     }
 
     /// The operands of the newest tile: what is not there yet is loaded for it. `before` are the streamed slots that the
@@ -369,6 +371,10 @@ impl Builder<'_> {
         }
         for (slot, &last) in self.last_use.iter_with_ids().filter(|(slot, _)| !replaced[*slot]) {
             self.tiles[last].ends.push(slot);
+        }
+        for (id, last) in self.last_use.iter_with_ids() {
+            // It held the number of tiles, up to the one that begins it.
+            self.slots[id].tiles = last + 2 - self.slots[id].tiles;
         }
         for tile in &mut self.tiles {
             tile.replaces = tile.begins.iter().filter_map(|&slot| Some((slot, over[slot]?))).collect();

@@ -2,7 +2,8 @@
 
 use super::Job;
 use super::chain::{Chain, Layout, Slot};
-use crate::analysis::{self, Tiling};
+use crate::analysis;
+use crate::cost;
 use crate::ir::{IdVec, LayerId, TensorId, TensorKind};
 use crate::npu::Npu;
 use crate::units::Bytes;
@@ -15,20 +16,47 @@ pub(super) struct TooLarge {
     pub(super) needs: Bytes,
 }
 
-/// Lays out a job in `budget` bytes of the scratchpad: each layer in the coarsest of its tilings that loads at most
-/// `limit` for a tile; and, where that is too much, spilled and cut finer, worst tile first, until it fits.
-pub(super) fn lay_out(npu: &Npu, job: &Job, limit: Bytes, budget: Bytes) -> Result<(Layout, Chain), TooLarge> {
-    let coarsest = |tilings: &Vec<Tiling>| {
-        let within = tilings.iter().find(|tiling| tiling.load <= limit);
-        within.unwrap_or(&tilings[tilings.len() - 1]).clone()
+/// How large a tile may be, where a coarser one would be possible.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// What it loads.
+    pub(super) load: Bytes,
+    /// So many loads go into the room that a layer has beside what is kept for others; and no tile computes longer than
+    /// [`LONGEST`] times its load takes. So the other job's loads find room soon, and in time, wherever this one is.
+    pub(super) loads_in_room: Option<u64>,
+    /// Whether packed groups are cut along k where that takes fewer cycles.
+    pub(super) is_packed: bool,
+}
+
+/// By how much a tile may compute longer than its load takes, where tiles are to be short.
+const LONGEST: u64 = 2;
+
+/// Lays out a job in `budget` bytes of the scratchpad: each layer in the coarsest of its tilings whose tiles are within
+/// `limits`; and, where that is too much, spilled and cut finer, worst tile first, until it fits.
+pub(super) fn lay_out(npu: &Npu, job: &Job, limits: Limits, budget: Bytes) -> Result<(Layout, Chain), TooLarge> {
+    let (model, analysis) = (job.model, job.analysis);
+    let coarsest = |id: LayerId, load: Bytes| {
+        let tilings = &analysis.tilings[id];
+        let packed = analysis.packed[id].iter().filter(|_| limits.is_packed);
+        packed.chain(tilings).find(|tiling| tiling.load <= load).unwrap_or(&tilings[tilings.len() - 1]).clone()
     };
-    let tilings = job.analysis.tilings.iter().map(coarsest).collect();
+    let tilings = model.layers.ids().map(|id| coarsest(id, limits.load)).collect();
     // What takes half of the room or more leaves none to work in.
     let is_large =
         |tensor: &crate::ir::Tensor| tensor.kind != TensorKind::Weight && tensor.bytes_of(&tensor.whole()) * 2 > budget;
-    let spilled: IdVec<TensorId, bool> = job.model.tensors.iter().map(is_large).collect();
-    let refitted = job.model.layers.iter().map(|_| false).collect();
-    Squeeze { npu, job, budget, refitted, layout: Layout { tilings, spilled } }.run()
+    let spilled: IdVec<TensorId, bool> = model.tensors.iter().map(is_large).collect();
+    let refitted = model.layers.iter().map(|_| false).collect();
+    let mut squeeze = Squeeze { npu, job, budget, refitted, layout: Layout { tilings, spilled } };
+    if let Some(loads) = limits.loads_in_room {
+        let room = squeeze.room(&squeeze.chain());
+        let short = |(id, layer)| {
+            let load = limits.load.min(Bytes(room[id].get() / loads));
+            let longest = cost::transfer_cycles(npu, load) * LONGEST;
+            coarsest(id, load).shortened(model, layer, npu, analysis.measured[id], longest)
+        };
+        squeeze.layout.tilings = model.layers.iter_with_ids().map(short).collect();
+    }
+    squeeze.run()
 }
 
 struct Squeeze<'a> {

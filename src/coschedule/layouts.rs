@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 
 use super::bound::{self, Outline};
 use super::chain::{self, Chain};
-use super::layout::{self, TooLarge};
-use super::machine::NoRoom;
+use super::layout::{self, Limits, TooLarge};
+use super::machine::{NoRoom, Style};
 use super::optimal::counts::{Counts, Line};
 use super::optimal::rules::{self, Measure, Rule};
+use super::phases::{self, Course};
 use super::policy::{Race, Way};
 use super::{Job, NoFit};
 use crate::npu::Npu;
@@ -24,8 +25,11 @@ const LIMITS: [Bytes; 7] = [
     Bytes(128 << 10),
 ];
 
-/// Serial is run on the machine with so many layouts, unless none of them has room, and from the best of them on with
-/// those beside it.
+/// The first of them that is for a small scratchpad.
+const FINE: usize = 2;
+
+/// Serial is run on the machine with so many layouts, from the first that has room on, and then with those beside the best
+/// of them.
 const SERIAL_TRIES: usize = 6;
 /// The other ways, where more depends on addresses.
 const TRIES: usize = 16;
@@ -59,7 +63,7 @@ pub(super) struct Choice {
     /// The jobs by precedence.
     pub(super) order: Vec<usize>,
     pub(super) way: Way,
-    pub(super) stores_late: bool,
+    pub(super) style: Style,
     pub(super) cycles: Cycles,
 }
 
@@ -92,6 +96,14 @@ impl<'a> Layouts<'a> {
         bound::of_tiles(self.npu, &self.outlines(picks))
     }
 
+    /// The same, and what the scratchpad lets pass from phase to phase: takes some milliseconds.
+    pub(super) fn tight_bound(&self, picks: &[usize]) -> Cycles {
+        let outlines = self.outlines(picks);
+        let course = |(chain, &requests): (&Chain, &u32)| Course::of_tiles(chain, requests);
+        let courses: Vec<Course> = self.chains(picks).into_iter().zip(&self.requests).map(course).collect();
+        bound::of_tiles(self.npu, &outlines).max(phases::bound(self.npu, &courses) + bound::least_tail(&outlines))
+    }
+
     /// Two jobs' tiles by counts; `None` if there are more jobs, or too many tiles.
     pub(super) fn counts(&self, picks: &[usize]) -> Option<Counts<'_>> {
         let [(a, a_pick), (b, b_pick)] = self.of_jobs.iter().zip(picks).collect::<Vec<_>>().try_into().ok()?;
@@ -118,25 +130,27 @@ impl<'a> Layouts<'a> {
     pub(super) fn best(&self, way: &Way, limit: Option<Cycles>) -> Result<Option<Choice>, NoLayoutFits> {
         let mut best: Option<Choice> = None;
         let mut no_room = None;
-        let mut has_room = false;
         let is_long = self.is_long();
-        let tries = if *way == Way::Serial || is_long { SERIAL_TRIES } else { TRIES };
-        for (n, (_, picks, order)) in self.tries(way).into_iter().enumerate() {
-            if has_room && n >= tries {
-                break;
-            }
-            // Until something has room it is that which is asked.
-            let limit = best.as_ref().map(|best| best.cycles).into_iter().chain(limit).min().filter(|_| has_room);
-            if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
-                continue;
-            }
-            match self.race(&picks, &order).cycles(way, false, limit) {
-                Ok(Some(cycles)) => {
-                    has_room = true;
-                    best = Some(Choice { layouts: picks, order, way: way.clone(), stores_late: false, cycles });
+        let mut left = if *way == Way::Serial || is_long { SERIAL_TRIES } else { TRIES };
+        for (_, picks, order) in self.tries(way) {
+            for style in [Style::PLAIN, Style::APART] {
+                // Until something has room it is that which is asked.
+                let limit = best.as_ref().map(|best| best.cycles.min(limit.unwrap_or(best.cycles)));
+                if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
+                    break;
                 }
-                Ok(None) => {}
-                Err(why) => no_room = Some((why, picks)),
+                match self.race(&picks, &order).cycles(way, style, limit) {
+                    Ok(Some(cycles)) => {
+                        let (layouts, order, way) = (picks.clone(), order.clone(), way.clone());
+                        best = Some(Choice { layouts, order, way, style, cycles });
+                    }
+                    Ok(None) => {}
+                    Err(why) => no_room = Some((why, picks.clone())),
+                }
+            }
+            left -= usize::from(best.is_some());
+            if left == 0 {
+                break;
             }
         }
         let mut best = best.ok_or_else(|| no_room.expect("every job has a layout"))?;
@@ -165,7 +179,7 @@ impl<'a> Layouts<'a> {
                     picks[job] = size;
                     if self.bound_of(&best.way, &picks, &best.order) < best.cycles {
                         let race = self.race(&picks, &best.order);
-                        if let Ok(Some(cycles)) = race.cycles(&best.way, false, Some(best.cycles)) {
+                        if let Ok(Some(cycles)) = race.cycles(&best.way, best.style, Some(best.cycles)) {
                             (best.layouts, best.cycles) = (picks, cycles);
                         }
                     }
@@ -174,12 +188,14 @@ impl<'a> Layouts<'a> {
         }
     }
 
-    /// Stores outputs after the last load if that helps.
-    pub(super) fn store_late(&self, choice: &mut Choice) {
-        if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
-            let race = self.race(&choice.layouts, &choice.order);
-            if let Ok(Some(cycles)) = race.cycles(&choice.way, true, Some(choice.cycles)) {
-                (choice.cycles, choice.stores_late) = (cycles, true);
+    /// The other styles, as long as one helps.
+    pub(super) fn restyle(&self, choice: &mut Choice) {
+        for style in Style::ALL {
+            if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
+                let race = self.race(&choice.layouts, &choice.order);
+                if let Ok(Some(cycles)) = race.cycles(&choice.way, style, Some(choice.cycles)) {
+                    (choice.cycles, choice.style) = (cycles, style);
+                }
             }
         }
     }
@@ -228,23 +244,32 @@ impl<'a> Layouts<'a> {
     }
 }
 
-/// The different layouts of a job: each limit on a tile's load in all of the scratchpad; and, where even the finest
-/// takes more than its share, in less and less of it.
+/// The different layouts of a job: each limit on a tile's load; where its finest takes a good part of the scratchpad, also
+/// with groups not packed, and with tiles that leave room for those of another job everywhere; and where it takes more
+/// than the job's share, in less and less of the scratchpad.
 fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
     let sram = npu.sram.bytes;
     let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
     let mut why = None;
-    let mut add =
-        |found: &mut Vec<(chain::Layout, Chain)>, limit, budget| match layout::lay_out(npu, job, limit, budget) {
-            Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
-            Ok(new) => found.push(new),
-            Err(too_large) => why = why.or(Some(too_large)),
-        };
-    LIMITS.into_iter().for_each(|limit| add(&mut found, limit, sram));
-    let peak = |chain: &Chain| chain.held(npu.sram.alignment_bytes, |_| true).into_iter().max();
-    let is_tight = found.last().and_then(|(_, chain)| peak(chain)).is_none_or(|peak| peak * jobs > sram);
-    let shares = if is_tight { &[6, 4, 3, 2, 1][..] } else { &[] };
-    shares.iter().for_each(|eighths| add(&mut found, LIMITS[LIMITS.len() - 1], Bytes(sram.get() / 8 * eighths)));
+    let mut add = |found: &mut Vec<_>, limits, budget| match layout::lay_out(npu, job, limits, budget) {
+        Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
+        Ok(new) => found.push(new),
+        Err(too_large) => why = why.or(Some(too_large)),
+    };
+    let by_load = |load, is_packed| Limits { load, loads_in_room: None, is_packed };
+    LIMITS.into_iter().for_each(|load| add(&mut found, by_load(load, true), sram));
+    let peak = |(_, chain): &(_, Chain)| chain.held(npu.sram.alignment_bytes, |_| true).into_iter().max();
+    let peak = found.last().and_then(peak);
+    if peak.is_none_or(|peak| peak * jobs * 2 > sram) {
+        LIMITS[FINE..].iter().for_each(|&load| add(&mut found, by_load(load, false), sram));
+        for (loads, is_packed) in [4, 8, 16].into_iter().flat_map(|loads| [(loads, true), (loads, false)]) {
+            add(&mut found, Limits { load: LIMITS[FINE], loads_in_room: Some(loads), is_packed }, sram);
+        }
+    }
+    if peak.is_none_or(|peak| peak * jobs > sram) {
+        let shares = [6, 4, 3, 2, 1].map(|eighths| Bytes(sram.get() / 8 * eighths));
+        shares.into_iter().for_each(|share| add(&mut found, by_load(LIMITS[LIMITS.len() - 1], false), share));
+    }
     match (found.is_empty(), why) {
         (true, Some(TooLarge { layer, needs })) => {
             Err(NoFit { model: job.model.name.clone(), layer: job.model.layers[layer].name.clone(), tile: needs, sram })

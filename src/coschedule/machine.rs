@@ -7,8 +7,8 @@
 
 use std::collections::VecDeque;
 
-use super::chain::{Chain, SlotId};
-use super::space::{Side, Space};
+use super::chain::{Chain, Slot, SlotId};
+use super::space::{Hole, Side, Space};
 use crate::ir::IdVec;
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
@@ -19,8 +19,7 @@ pub(super) struct Machine<'a> {
     chains: &'a [&'a Chain],
     requests: &'a [u32],
     latency: Cycles,
-    /// Whether outputs stay until all is loaded, as long as there is room.
-    stores_late: bool,
+    style: Style,
     /// When the DRAM channel is free for the next transfer.
     pub(super) dma_free: Cycles,
     /// When the compute engine is free for the next tile.
@@ -35,6 +34,63 @@ pub(super) struct Machine<'a> {
     /// Complete outputs that are not yet stored, in order. A store in the queue before its data are there would stop
     /// the loads behind it.
     unstored: VecDeque<Unstored>,
+}
+
+/// What a machine does where an order leaves it a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Style {
+    /// Whether outputs stay until all is loaded, as long as there is room.
+    pub(super) stores_late: bool,
+    /// Where a stay is put.
+    pub(super) placement: Placement,
+}
+
+/// Where a stay is put, of all places that are free equally early. None is the best for all orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// In the smallest hole; what is loaded at its low end, what is computed at its high end.
+    Snug,
+    /// In the smallest hole; at its high end what many tiles use.
+    ByLife,
+    /// What is loaded as low as possible, what is computed as high as possible.
+    Apart,
+}
+
+impl Style {
+    /// Stores as soon as possible, in the smallest holes.
+    pub(super) const PLAIN: Self = Self { stores_late: false, placement: Placement::Snug };
+    /// The same, as far apart as possible.
+    pub(super) const APART: Self = Self { stores_late: false, placement: Placement::Apart };
+    /// What is tried for an order, what is the best most often first.
+    pub(super) const ALL: [Self; 6] = [
+        Self { stores_late: true, placement: Placement::Snug },
+        Self::PLAIN,
+        Self { stores_late: true, placement: Placement::ByLife },
+        Self { stores_late: false, placement: Placement::ByLife },
+        Self { stores_late: true, placement: Placement::Apart },
+        Self::APART,
+    ];
+}
+
+/// A stay that more tiles of its job use is long.
+const LONG_LIFE: usize = 5;
+
+impl Placement {
+    fn hole(self) -> Hole {
+        match self {
+            Self::Snug | Self::ByLife => Hole::Smallest,
+            Self::Apart => Hole::Nearest,
+        }
+    }
+
+    /// At which end; `side` is that of its kind.
+    fn side(self, side: Side, tiles: usize) -> Side {
+        match self {
+            Self::Snug | Self::Apart => side,
+            Self::ByLife if tiles > LONG_LIFE => Side::High,
+            Self::ByLife => Side::Low,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +153,7 @@ impl<'a> Machine<'a> {
             chains,
             requests,
             latency: Cycles(npu.dram.latency_cycles),
-            stores_late: false,
+            style: Style::PLAIN,
             dma_free: Cycles::ZERO,
             compute_free: Cycles::ZERO,
             done: Cycles::ZERO,
@@ -108,9 +164,9 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// The same machine, which stores no output before the last load, unless it needs the room.
-    pub(super) fn storing_late(self, stores_late: bool) -> Self {
-        Self { stores_late, ..self }
+    /// The same machine in another style.
+    pub(super) fn with_style(self, style: Style) -> Self {
+        Self { style, ..self }
     }
 
     /// Tiles of a job that are done, and all that it has.
@@ -126,7 +182,7 @@ impl<'a> Machine<'a> {
     /// The next tile of a job, if it were taken now. The job has one.
     pub(super) fn probe(&self, job: usize) -> Result<Step, NoRoom> {
         let in_time =
-            self.unstored.iter().take_while(|output| !self.stores_late && output.ready <= self.dma_free).count();
+            self.unstored.iter().take_while(|output| !self.style.stores_late && output.ready <= self.dma_free).count();
         let least = in_time.max(self.owed(job));
         // Space that outputs hold is worth a wait only where there is no other: one more at a time.
         let mut step = self.step(job, least);
@@ -160,8 +216,11 @@ impl<'a> Machine<'a> {
         let mut space = self.space.clone();
         let (dma_free, stored) = self.store(stores, &mut space);
         let mut addresses = Vec::with_capacity(tile.loads.len() + tile.begins.len());
+        let placement = self.style.placement;
         let mut take = |slot: SlotId, now, side| {
-            let place = space.take(chain.slots[slot].bytes, now, side).ok_or(NoRoom { job, tile: at })?;
+            let Slot { bytes, tiles, .. } = chain.slots[slot];
+            let side = placement.side(side, tiles);
+            let place = space.take(bytes, now, side, placement.hole()).ok_or(NoRoom { job, tile: at })?;
             addresses.push(place.address);
             Ok(place.ready)
         };

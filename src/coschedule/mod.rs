@@ -9,6 +9,7 @@ mod layout;
 mod layouts;
 mod machine;
 mod optimal;
+mod phases;
 mod plan;
 mod policy;
 mod space;
@@ -18,6 +19,7 @@ mod testing;
 use layouts::{Choice, Layouts};
 use machine::NoRoom;
 pub use optimal::Effort;
+use phases::Course;
 pub use plan::{Plan, Planned, Stay, StayId, Tile, Transfer};
 pub use policy::Policy;
 use policy::Way;
@@ -82,6 +84,7 @@ pub struct Weaver<'a> {
     layouts: Layouts<'a>,
     effort: Effort,
     serial: Choice,
+    floor: Cycles,
 }
 
 impl<'a> Weaver<'a> {
@@ -90,8 +93,8 @@ impl<'a> Weaver<'a> {
         let layouts = Layouts::new(npu, jobs)?;
         let serial = layouts.best(&Way::Serial, None).map_err(|no_room| no_fit(jobs, &layouts, no_room))?;
         let mut serial = serial.expect("there is no limit");
-        layouts.store_late(&mut serial);
-        Ok(Self { jobs: jobs.to_vec(), layouts, effort: Effort::NORMAL, serial })
+        layouts.restyle(&mut serial);
+        Ok(Self { jobs: jobs.to_vec(), layouts, effort: Effort::NORMAL, serial, floor: floor(npu, jobs) })
     }
 
     /// The same, with another effort for [`Policy::Optimal`].
@@ -105,9 +108,8 @@ impl<'a> Weaver<'a> {
     pub fn weave(&self, policy: Policy) -> Result<Woven, NoFit> {
         let choice = self.choose(policy)?;
         let race = self.layouts.race(&choice.layouts, &choice.order);
-        let plan = race.plan(&choice.way, choice.stores_late);
+        let plan = race.plan(&choice.way, choice.style);
         let plan = plan.map_err(|why| no_fit(&self.jobs, &self.layouts, (why, choice.layouts.clone())))?;
-        let floor = self.floor();
         Ok(Woven {
             policy,
             is_serial: choice.way == Way::Serial && policy != Policy::Serial,
@@ -116,8 +118,8 @@ impl<'a> Weaver<'a> {
                 .map(|(chain, job)| chain.traffic(job.model.layers.len()))
                 .collect(),
             cycles: choice.cycles,
-            bound: self.layouts.bound(&choice.layouts).max(floor),
-            floor,
+            bound: self.layouts.tight_bound(&choice.layouts).max(self.floor),
+            floor: self.floor,
             serial: self.serial.cycles,
         })
     }
@@ -143,12 +145,17 @@ impl<'a> Weaver<'a> {
             Policy::Optimal => Ok(optimal::search(&self.layouts, serial(), self.effort)),
         }
     }
+}
 
-    fn floor(&self) -> Cycles {
-        let compute = self.jobs.iter().map(|job| job.analysis.floor.compute * u64::from(job.requests)).sum();
-        let dram = self.jobs.iter().map(|job| job.analysis.floor.dram * u64::from(job.requests)).sum();
-        bound::floor(self.layouts.npu, compute, dram)
-    }
+/// A lower bound under any tiling, spilling and order of commands, each job's layers and requests one after the other.
+fn floor<'a>(npu: &Npu, jobs: &[Job<'a>]) -> Cycles {
+    let compute = jobs.iter().map(|job| job.analysis.floor.compute * u64::from(job.requests)).sum();
+    let dram = jobs.iter().map(|job| job.analysis.floor.dram * u64::from(job.requests)).sum();
+    let course = |job: &Job| Course::of_layers(&job.analysis.floor.layers, job.requests);
+    let passing = phases::bound(npu, &jobs.iter().map(course).collect::<Vec<_>>());
+    let layers = |job: &Job<'a>| (job.analysis.floor.layers.as_slice(), job.requests);
+    let divided = bound::of_layers(npu, &jobs.iter().map(layers).collect::<Vec<_>>());
+    bound::floor(npu, compute, dram).max(passing).max(divided)
 }
 
 fn no_fit(jobs: &[Job], layouts: &Layouts, (no_room, picks): (NoRoom, Vec<usize>)) -> NoFit {

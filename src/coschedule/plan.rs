@@ -139,7 +139,7 @@ impl<'a> Recorder<'a> {
     }
 
     fn begin(&mut self, job: usize, request: u32, slot: SlotId, address: u64) {
-        let Slot { tensor, part, element_bits, bytes, sources: _ } = &self.chains[job].slots[slot];
+        let Slot { tensor, part, element_bits, bytes, sources: _, tiles: _ } = &self.chains[job].slots[slot];
         let (tensor, part, element_bits, bytes) = (*tensor, part.clone(), *element_bits, *bytes);
         let stay = Stay { address, bytes, job, request, tensor, part, element_bits };
         self.stay_of[job][slot] = self.plan.stays.push(stay);

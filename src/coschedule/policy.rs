@@ -1,7 +1,7 @@
 //! The policies: which job's tile comes next.
 
 use super::chain::{Chain, ChainTile};
-use super::machine::{Machine, NoRoom, Step};
+use super::machine::{Machine, NoRoom, Step, Style};
 use super::plan::{Plan, Recorder};
 use crate::npu::Npu;
 use crate::units::Cycles;
@@ -57,22 +57,22 @@ pub(super) struct Race<'a> {
 
 impl Race<'_> {
     /// The cycles that it takes, if less than a limit.
-    pub(super) fn cycles(&self, way: &Way, stores_late: bool, limit: Option<Cycles>) -> Result<Option<Cycles>, NoRoom> {
-        self.run(way, stores_late, limit, |_| ()).map(|done| done.map(|(_, cycles)| cycles))
+    pub(super) fn cycles(&self, way: &Way, style: Style, limit: Option<Cycles>) -> Result<Option<Cycles>, NoRoom> {
+        self.run(way, style, limit, |_| ()).map(|done| done.map(|(_, cycles)| cycles))
     }
 
     /// The plan that comes of it.
-    pub(super) fn plan(&self, way: &Way, stores_late: bool) -> Result<Plan, NoRoom> {
+    pub(super) fn plan(&self, way: &Way, style: Style) -> Result<Plan, NoRoom> {
         let mut recorder = Recorder::new(&self.chains);
-        let done = self.run(way, stores_late, None, |step| recorder.step(step))?;
+        let done = self.run(way, style, None, |step| recorder.step(step))?;
         recorder.store(done.map_or(0, |(unstored, _)| unstored));
         Ok(recorder.finish())
     }
 
     /// The jobs in the order in which it takes their tiles.
-    pub(super) fn jobs(&self, way: &Way, stores_late: bool) -> Result<Vec<u8>, NoRoom> {
+    pub(super) fn jobs(&self, way: &Way, style: Style) -> Result<Vec<u8>, NoRoom> {
         let mut jobs = Vec::new();
-        self.run(way, stores_late, None, |step| jobs.push(u8::try_from(step.job).expect("two jobs")))?;
+        self.run(way, style, None, |step| jobs.push(u8::try_from(step.job).expect("two jobs")))?;
         Ok(jobs)
     }
 
@@ -80,11 +80,11 @@ impl Race<'_> {
     fn run(
         &self,
         way: &Way,
-        stores_late: bool,
+        style: Style,
         limit: Option<Cycles>,
         mut each: impl FnMut(&Step),
     ) -> Result<Option<(usize, Cycles)>, NoRoom> {
-        let mut machine = Machine::new(self.npu, &self.chains, self.requests).storing_late(stores_late);
+        let mut machine = Machine::new(self.npu, &self.chains, self.requests).with_style(style);
         let (mut compute_left, mut loads_left) = (self.sum(|tile| tile.cycles), self.sum(|tile| tile.load_cycles));
         let mut level = 0;
         while let Some(step) = self.next(way, level, &machine)? {
@@ -173,7 +173,7 @@ mod tests {
         let (a, b) = (chain(a), chain(b));
         let race = Race { npu: &npu, chains: vec![&a, &b], requests: &[1, 1], order: &[0, 1] };
         let mut taken = String::new();
-        let (_, cycles) = race.run(&way, false, None, |step| taken.push(['A', 'B'][step.job])).unwrap().unwrap();
+        let (_, cycles) = race.run(&way, Style::PLAIN, None, |step| taken.push(['A', 'B'][step.job])).unwrap().unwrap();
         (taken, cycles.get())
     }
 

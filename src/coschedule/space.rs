@@ -1,7 +1,7 @@
 //! The scratchpad while a schedule is made: who holds which bytes, and when those that are free were last used.
 //!
-//! Space is given where it is free the earliest; where that makes no difference, what is loaded goes low and what is
-//! computed goes high, so that short and long stays do not chop each other up.
+//! Space is given where it is free the earliest; where that makes no difference, in the hole that is the smallest, or at
+//! one end of all. Short and long stays go to different ends, so that they do not chop each other up.
 
 use crate::npu::Sram;
 use crate::units::{Bytes, Cycles};
@@ -22,11 +22,20 @@ struct Segment {
     free_since: Option<Cycles>,
 }
 
-/// At which end of a place that is long enough a buffer goes.
+/// At which end of a hole that is long enough a buffer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Low,
     High,
+}
+
+/// Which of the holes that are free equally early is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hole {
+    /// The smallest; of those alike the one nearest to the buffer's end of the scratchpad.
+    Smallest,
+    /// The one nearest to that end.
+    Nearest,
 }
 
 /// A place, and when it can be written.
@@ -34,6 +43,8 @@ pub(super) enum Side {
 pub(super) struct Place {
     pub(super) address: u64,
     pub(super) ready: Cycles,
+    /// The bytes of the hole that it is in.
+    hole: u64,
 }
 
 impl Space {
@@ -43,13 +54,23 @@ impl Space {
     }
 
     /// Takes `bytes` where they can be written the earliest, if that is after `now`: all that is free by then is as
-    /// good. `None` where no free place is long enough.
-    pub(super) fn take(&mut self, bytes: Bytes, now: Cycles, side: Side) -> Option<Place> {
-        let size = bytes.get().max(1);
-        let place = match side {
-            Side::Low => (0..self.segments.len()).filter_map(|i| self.place_up(i, size, now)).min_by_key(best_low),
-            Side::High => (0..self.segments.len()).filter_map(|i| self.place_down(i, size, now)).min_by_key(best_high),
-        }?;
+    /// good. `None` where no hole is long enough.
+    pub(super) fn take(&mut self, bytes: Bytes, now: Cycles, side: Side, hole: Hole) -> Option<Place> {
+        let (size, alignment) = (bytes.get().max(1), self.alignment);
+        let holes = self.segments.chunk_by(|a, b| a.free_since.is_some() == b.free_since.is_some());
+        let free = holes.filter(|segments| segments[0].free_since.is_some());
+        let places = free.flat_map(|segments| {
+            let place = move |(address, taken)| Place::new(segments, taken, address, now);
+            let places = (0..segments.len()).filter_map(move |i| match side {
+                Side::Low => place_up(segments, i, size, alignment),
+                Side::High => place_down(segments, i, size, alignment),
+            });
+            places.map(place)
+        });
+        let place = places.min_by_key(|place| {
+            let from_end = if side == Side::Low { place.address } else { u64::MAX - place.address };
+            (place.ready, if hole == Hole::Smallest { place.hole } else { 0 }, from_end)
+        })?;
         self.set(place.address, place.address + size, None);
         Some(place)
     }
@@ -57,33 +78,6 @@ impl Space {
     /// Gives back what was taken; its last users are done at `since`.
     pub(super) fn give(&mut self, address: u64, bytes: Bytes, since: Cycles) {
         self.set(address, address + bytes.get().max(1), Some(since));
-    }
-
-    /// The place that begins with segment i.
-    fn place_up(&self, i: usize, size: u64, now: Cycles) -> Option<Place> {
-        let address = self.segments[i].begin.checked_next_multiple_of(self.alignment)?;
-        let end = address.checked_add(size)?;
-        let mut ready = now;
-        for segment in &self.segments[i..] {
-            ready = ready.max(segment.free_since?);
-            if segment.end >= end {
-                return (address < segment.end).then_some(Place { address, ready });
-            }
-        }
-        None
-    }
-
-    /// The place that ends with segment i.
-    fn place_down(&self, i: usize, size: u64, now: Cycles) -> Option<Place> {
-        let address = self.segments[i].end.checked_sub(size)? / self.alignment * self.alignment;
-        let mut ready = now;
-        for segment in self.segments[..=i].iter().rev() {
-            ready = ready.max(segment.free_since?);
-            if segment.begin <= address {
-                return Some(Place { address, ready });
-            }
-        }
-        None
     }
 
     /// Makes `begin..end` one segment, and joins it with neighbours that say the same.
@@ -124,12 +118,28 @@ impl Space {
     }
 }
 
-fn best_low(place: &Place) -> (Cycles, u64) {
-    (place.ready, place.address)
+impl Place {
+    /// In a hole, taking these of its segments.
+    fn new(hole: &[Segment], taken: &[Segment], address: u64, now: Cycles) -> Self {
+        let ready = taken.iter().filter_map(|segment| segment.free_since).fold(now, Cycles::max);
+        Self { address, ready, hole: hole[hole.len() - 1].end - hole[0].begin }
+    }
 }
 
-fn best_high(place: &Place) -> (Cycles, std::cmp::Reverse<u64>) {
-    (place.ready, std::cmp::Reverse(place.address))
+/// Where a buffer goes that begins with segment i of a hole, and the segments that it takes.
+fn place_up(hole: &[Segment], i: usize, size: u64, alignment: u64) -> Option<(u64, &[Segment])> {
+    let address = hole[i].begin.checked_next_multiple_of(alignment)?;
+    let end = address.checked_add(size)?;
+    let taken = hole[i..].iter().position(|segment| segment.end >= end)? + 1;
+    // Where all of the first segment is lost to alignment, the next one begins the same place.
+    (address < hole[i].end).then(|| (address, &hole[i..i + taken]))
+}
+
+/// The same, of a buffer that ends with segment i.
+fn place_down(hole: &[Segment], i: usize, size: u64, alignment: u64) -> Option<(u64, &[Segment])> {
+    let address = hole[i].end.checked_sub(size)? / alignment * alignment;
+    let first = hole[..=i].iter().rposition(|segment| segment.begin <= address)?;
+    Some((address, &hole[first..=i]))
 }
 
 #[cfg(test)]
@@ -141,7 +151,7 @@ mod tests {
     }
 
     fn take(space: &mut Space, bytes: u64, now: u64, side: Side) -> Option<(u64, u64)> {
-        space.take(Bytes(bytes), Cycles(now), side).map(|place| (place.address, place.ready.get()))
+        space.take(Bytes(bytes), Cycles(now), side, Hole::Nearest).map(|place| (place.address, place.ready.get()))
     }
 
     #[test]
@@ -151,6 +161,20 @@ mod tests {
         assert_eq!(take(&mut space, 100, 0, Side::Low), Some((128, 0)));
         assert_eq!(take(&mut space, 100, 0, Side::High), Some((896, 0)));
         assert_eq!(take(&mut space, 700, 0, Side::High), None);
+    }
+
+    /// Holes of 100 and, at the low end, 200: the smaller one, though the other is nearer.
+    #[test]
+    fn the_smallest_hole_is_taken() {
+        let mut space = space(500, 1);
+        for (address, size) in [(0, 200), (200, 100), (300, 100), (400, 100)] {
+            assert_eq!(take(&mut space, size, 0, Side::Low), Some((address, 0)));
+        }
+        space.give(0, Bytes(200), Cycles(0));
+        space.give(300, Bytes(100), Cycles(0));
+        assert_eq!(take(&mut space.clone(), 80, 0, Side::Low), Some((0, 0)));
+        let smallest = space.take(Bytes(80), Cycles(0), Side::Low, Hole::Smallest);
+        assert_eq!(smallest.map(|place| place.address), Some(300));
     }
 
     /// Free since 50, 10 and 30: what is free the earliest is taken, and of what spans two the later counts.

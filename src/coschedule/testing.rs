@@ -22,23 +22,23 @@ pub(super) struct Plain {
 /// A chain of such tiles.
 pub(super) fn chain(tiles: &[Plain]) -> Chain {
     let mut slots: IdVec<SlotId, Slot> = IdVec::new();
-    let mut slot = |bytes: u64| {
-        let part = NdBox::whole([bytes]);
-        slots.push(Slot { tensor: TensorId(0), part, element_bits: 8, bytes: Bytes(bytes), sources: Vec::new() })
+    let mut slot = |bytes: u64, tiles: usize| {
+        let (part, bytes) = (NdBox::whole([bytes]), Bytes(bytes));
+        slots.push(Slot { tensor: TensorId(0), part, element_bits: 8, bytes, sources: Vec::new(), tiles })
     };
     let mut made: Vec<ChainTile> = Vec::new();
     let mut ends: Vec<Vec<SlotId>> = vec![Vec::new(); tiles.len()];
     for (i, plain) in tiles.iter().enumerate() {
         let mut tile = ChainTile::new(LayerId(0), Op::Measured, NdBox::whole([1]), Cycles(plain.compute));
         if let Some((bytes, cycles)) = plain.load {
-            let weight = slot(bytes);
+            let weight = slot(bytes, 1);
             (tile.loads, tile.reads) = (vec![weight], vec![weight]);
             (tile.load_bytes, tile.load_cycles) = (Bytes(bytes), Cycles(cycles));
             ends[i].push(weight);
         }
         let (bytes, later) = plain.leaves;
         if bytes > 0 {
-            let output = slot(bytes);
+            let output = slot(bytes, later + 1);
             (tile.begins, tile.writes) = (vec![output], vec![output]);
             tile.stores = plain.store.map(|cycles| (output, Cycles(cycles))).into_iter().collect();
             ends[(i + later).min(tiles.len() - 1)].push(output);
@@ -56,6 +56,12 @@ pub(super) fn npu(sram: u64, latency: u64) -> Npu {
     let mut npu = named("paper-like").expect("built in");
     (npu.sram.bytes, npu.sram.alignment_bytes, npu.dram.latency_cycles) = (Bytes(sram), Bytes(1), latency);
     npu.dram.bytes_per_second = npu.clock_hz;
+    npu
+}
+
+/// The same, its channel so fast that no load is too short for its bytes.
+pub(super) fn fast(mut npu: Npu) -> Npu {
+    npu.dram.bytes_per_second *= 8;
     npu
 }
 

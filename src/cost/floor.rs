@@ -9,8 +9,10 @@ use crate::units::Cycles;
 /// its sum is given.
 ///
 /// Proof, for products. Let a tile have folds f and stream s. In any division a · b, `⌈f/a⌉ · a ≥ f` and
-/// `⌈s/b⌉ · b ≥ s`, so with A arrays a command takes at least `f · s / A` and, double-buffered, `f · max(s, F) / A`;
-/// otherwise `f · (s + F + D) / A`. It remains to bound the sum over tiles of f · s and of f.
+/// `⌈s/b⌉ · b ≥ s`, so with A arrays a command takes at least `f · s / A`; otherwise `f · (s + F + D) / A`. With
+/// double-buffered weights and q = ⌈f/a⌉, t = ⌈s/b⌉ it takes `F + (q − 1) · max(t, F) + t`, which is `F + q · t` where
+/// t ≥ F, and more where not; and it is more than `q · F`. So all commands, of which there is one at least, take
+/// `F + Σ f · s / A`, and `1 + Σ f · F / A`. It remains to bound the sum over tiles of f · s and of f.
 ///
 /// Take one group and one index of the streamed dimension. The tiles that hold it cut its rows × columns into
 /// rectangles; mark every R-th row and every C-th column from the first: a rectangle of r × c holds at most
@@ -42,16 +44,21 @@ fn product_floor(npu: &Npu, product: Product) -> Cycles {
         u128::from(stream.folds) * area
     };
     let length = u128::from(stream.length);
-    let (of_a_fold, once) = match npu.matrix.kind {
-        MatrixKind::AdderTree => (length, 0),
+    let arrays = u128::from(npu.matrix.arrays) * area;
+    let shared = |of_a_fold: u128| (folds * of_a_fold).div_ceil(arrays);
+    let cycles = match npu.matrix.kind {
+        MatrixKind::AdderTree => shared(length),
         MatrixKind::Systolic { dataflow: _, double_buffered_weights, fill_rows_per_cycle } => {
             let fill = u128::from(rows.div_ceil(fill_rows_per_cycle));
             let drain = u128::from(rows + columns - 2);
-            if double_buffered_weights { (length.max(fill), drain) } else { (length + fill + drain, 0) }
+            if double_buffered_weights {
+                (shared(length) + fill).max(shared(fill) + 1) + drain
+            } else {
+                shared(length + fill + drain)
+            }
         }
     };
-    let arrays = u128::from(npu.matrix.arrays) * area;
-    saturate((folds * of_a_fold).div_ceil(arrays) + once + u128::from(npu.command_cycles))
+    saturate(cycles + u128::from(npu.command_cycles))
 }
 
 #[cfg(test)]

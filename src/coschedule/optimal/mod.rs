@@ -17,7 +17,7 @@ use counts::Counts;
 use rules::{Measure, Order, Rule};
 
 use super::layouts::{Choice, Layouts};
-use super::machine::Machine;
+use super::machine::{Machine, Style};
 use super::policy::Way;
 use crate::units::Cycles;
 
@@ -37,17 +37,21 @@ impl Effort {
 /// Of the layouts, so many are searched, each with its share of the states.
 const SEARCHED: usize = 4;
 
+/// For each state that a search may make, so many steps may be made on the real machine.
+const REPLAYS: u64 = 8;
+
 /// The best choice: what is known, or something better.
 ///
 /// The result is never longer than another policy's: what those give is asked for wherever a bound does not already
 /// say that it cannot be shorter.
 pub(super) fn search(layouts: &Layouts, known: Choice, effort: Effort) -> Choice {
-    let mut search = Search { layouts, best: known };
+    let mut search = Search { layouts, best: known, replays: effort.0.saturating_mul(REPLAYS) };
     let mut candidates = search.candidates();
     search.try_rules(&mut candidates);
     search.try_all_orders(&candidates, effort.0);
     // What less effort finds is tried first: a wider corridor need not lead to what has room.
     for Effort(states) in [Effort::LOW, Effort::NORMAL].into_iter().filter(|&less| less < effort).chain([effort]) {
+        search.replays = states.saturating_mul(REPLAYS);
         search.try_cells(&mut candidates, states);
     }
     for way in [Way::RoundRobin, Way::Greedy] {
@@ -70,6 +74,8 @@ struct Candidate {
 struct Search<'a, 'b> {
     layouts: &'a Layouts<'b>,
     best: Choice,
+    /// Steps of the real machine that may still be made.
+    replays: u64,
 }
 
 impl Search<'_, '_> {
@@ -81,16 +87,17 @@ impl Search<'_, '_> {
         candidates
     }
 
-    /// Runs an order on the real machine.
+    /// Runs an order on the real machine, in one style after the other.
     fn replay(&mut self, picks: &[usize], order: &[u8]) {
-        for stores_late in [true, false] {
-            if self.layouts.bound(picks) >= self.best.cycles {
+        for style in Style::ALL {
+            if self.layouts.bound(picks) >= self.best.cycles || self.replays == 0 {
                 return;
             }
+            self.replays = self.replays.saturating_sub(order.len() as u64);
             let (way, jobs) = (Way::Order(order.to_vec()), [0, 1]);
             let race = self.layouts.race(picks, &jobs);
-            if let Ok(Some(cycles)) = race.cycles(&way, stores_late, Some(self.best.cycles)) {
-                self.best = Choice { layouts: picks.to_vec(), order: jobs.to_vec(), way, stores_late, cycles };
+            if let Ok(Some(cycles)) = race.cycles(&way, style, Some(self.best.cycles)) {
+                self.best = Choice { layouts: picks.to_vec(), order: jobs.to_vec(), way, style, cycles };
             }
         }
     }
@@ -126,6 +133,7 @@ impl Search<'_, '_> {
         candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
         let share = states / SEARCHED as u64;
         for candidate in candidates.iter_mut().take(SEARCHED) {
+            candidate.bound = candidate.bound.max(self.layouts.tight_bound(&candidate.picks));
             let Some(order) = candidate.order.take().filter(|_| candidate.bound < self.best.cycles) else { continue };
             let Some(counts) = self.layouts.counts(&candidate.picks) else { continue };
             let mut states = share;
@@ -135,11 +143,11 @@ impl Search<'_, '_> {
 
     /// The search over cells around the best order, where that is a policy's.
     fn start_from_best(&mut self, effort: Effort) {
-        let Choice { layouts: picks, order, way, stores_late, cycles: _ } = self.best.clone();
+        let Choice { layouts: picks, order, way, style, cycles: _ } = self.best.clone();
         let bound = self.layouts.bound(&picks);
         let is_open = bound < self.best.cycles && !matches!(way, Way::Order(_));
         let Some(counts) = self.layouts.counts(&picks).filter(|_| is_open) else { return };
-        let jobs = self.layouts.race(&picks, &order).jobs(&way, stores_late);
+        let jobs = self.layouts.race(&picks, &order).jobs(&way, style);
         if let Some(order) = jobs.ok().and_then(|jobs| rules::order(&counts, Rule::Given(&jobs), u64::MAX)) {
             let mut states = effort.0 / SEARCHED as u64;
             self.improve(&counts, bound.get(), &picks, order, &mut states);
@@ -185,15 +193,15 @@ impl Search<'_, '_> {
             };
             let ahead = Ahead::new(&counts);
             let chains = self.layouts.chains(&candidate.picks);
-            for stores_late in [false, true] {
+            for style in Style::ALL {
                 if candidate.bound >= self.best.cycles {
                     break;
                 }
-                let machine = Machine::new(self.layouts.npu, &chains, &self.layouts.requests).storing_late(stores_late);
+                let machine = Machine::new(self.layouts.npu, &chains, &self.layouts.requests).with_style(style);
                 let found = exact::search(&machine, &ahead, self.best.cycles.get(), &mut states);
                 if let Some((order, cycles)) = found {
                     let (layouts, way) = (candidate.picks.clone(), Way::Order(order));
-                    self.best = Choice { layouts, order: vec![0, 1], way, stores_late, cycles: Cycles(cycles) };
+                    self.best = Choice { layouts, order: vec![0, 1], way, style, cycles: Cycles(cycles) };
                 }
             }
         }

@@ -98,8 +98,8 @@ impl<'a> Run<'a> {
         let ready = match due {
             0 => 0,
             due => {
-                let freed = self.freed[self.first..].iter().find(|&&(freed, _)| freed >= due);
-                freed.map_or(self.clock.compute, |&(_, done)| done)
+                let enough = self.first + self.freed[self.first..].partition_point(|&(freed, _)| freed < due);
+                self.freed.get(enough).map_or(self.clock.compute, |&(_, done)| done)
             }
         };
         Some(self.counts.run(self.clock, self.tile(job), ready))
