@@ -22,6 +22,7 @@ mod infer;
 mod inputs;
 mod mapped;
 mod ops;
+mod payload;
 mod proto;
 mod uses;
 mod view;

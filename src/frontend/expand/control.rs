@@ -1,10 +1,12 @@
 //! If, Loop and Scan: the branch that is taken, the steps one after the other.
 
+use bytes::Bytes;
+
 use super::functions::identity;
 use super::{MOST_NODES, Renaming};
 use crate::frontend::graph::{Wrong, node_name};
 use crate::frontend::ops::Refusal;
-use crate::frontend::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// What inference decides of a node of the file.
 #[derive(Debug)]
@@ -108,7 +110,7 @@ impl Bodies {
         for step in 0..steps {
             let inner = format!("{prefix}.{step}");
             let mut inputs = match shape.is_loop {
-                true => vec![self.scalar(&inner, "step", 7, step)?, self.scalar(&inner, "goes_on", 9, 1)?],
+                true => vec![self.scalar(&inner, "step", step)?, self.goes_on(&inner)],
                 false => Vec::new(),
             };
             inputs.append(&mut states);
@@ -142,20 +144,31 @@ impl Bodies {
     }
 
     /// A constant of one whole number.
-    fn scalar(&mut self, prefix: &str, name: &str, data_type: i32, value: u64) -> Option<String> {
-        let name = format!("{prefix}/{name}");
-        let mut tensor = TensorProto { name: name.clone(), data_type, ..TensorProto::default() };
-        match data_type {
-            7 => tensor.int64_data.push(value.try_into().ok()?),
-            _ => tensor.int32_data.push(value.try_into().ok()?),
-        }
+    fn scalar(&mut self, prefix: &str, name: &str, value: u64) -> Option<String> {
+        let raw_data = proto::raw(&[value.try_into().ok()?]);
+        Some(self.constant(TensorProto {
+            name: format!("{prefix}/{name}"),
+            data_type: 7,
+            raw_data,
+            ..Default::default()
+        }))
+    }
+
+    /// The condition that a step of a Loop begins with.
+    fn goes_on(&mut self, prefix: &str) -> String {
+        let raw_data = Bytes::from_static(&[1]);
+        self.constant(TensorProto { name: format!("{prefix}/goes_on"), data_type: 9, raw_data, ..Default::default() })
+    }
+
+    fn constant(&mut self, tensor: TensorProto) -> String {
+        let name = tensor.name.clone();
         self.initializers.push(tensor);
-        Some(name)
+        name
     }
 
     /// What a step sees of a value that is scanned.
     fn slice(&mut self, prefix: &str, scanned: &Scanned, index: u64) -> Option<String> {
-        let index = self.scalar(prefix, &format!("index of {}", scanned.name), 7, index)?;
+        let index = self.scalar(prefix, &format!("index of {}", scanned.name), index)?;
         let output = format!("{prefix}/slice of {}", scanned.name);
         self.nodes.push(NodeProto {
             input: vec![scanned.name.clone(), index],
@@ -172,9 +185,8 @@ impl Bodies {
         if parts.is_empty() {
             return None;
         }
-        let axes = format!("{output}/axes");
-        let tensor = TensorProto { name: axes.clone(), data_type: 7, dims: vec![1], ..TensorProto::default() };
-        self.initializers.push(TensorProto { int64_data: vec![axis], ..tensor });
+        let (name, raw_data) = (format!("{output}/axes"), proto::raw(&[axis]));
+        let axes = self.constant(TensorProto { name, data_type: 7, dims: vec![1], raw_data, ..Default::default() });
         let mut rows = Vec::new();
         for (i, part) in parts.into_iter().enumerate() {
             let row = format!("{output}/row {i}");

@@ -1,6 +1,6 @@
 //! Bodies: an operator that is several layers, said in simpler operators.
 
-use crate::frontend::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// A graph that stands in for a node, while it is put together. Its inputs are the node's, by position.
 #[derive(Debug, Default)]
@@ -81,7 +81,7 @@ impl Body {
 
     fn ints(&mut self, ints: &[i64]) -> Wire {
         let dims = vec![i64::try_from(ints.len()).unwrap_or(i64::MAX)];
-        self.tensor(TensorProto { data_type: 7, dims, int64_data: ints.to_vec(), ..TensorProto::default() })
+        self.tensor(TensorProto { data_type: 7, dims, raw_data: proto::raw(ints), ..TensorProto::default() })
     }
 
     fn tensor(&mut self, tensor: TensorProto) -> Wire {
