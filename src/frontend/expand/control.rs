@@ -6,6 +6,7 @@ use super::functions::identity;
 use super::{MOST_NODES, Renaming};
 use crate::frontend::graph::{Wrong, node_name};
 use crate::frontend::ops::Refusal;
+use crate::frontend::opsets::Opsets;
 use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// What inference decides of a node of the file.
@@ -30,8 +31,8 @@ pub(in super::super) enum Choice {
 }
 
 /// Puts bodies in the place of the nodes that are decided, which come in order.
-pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opset: i64) -> Result<(), Wrong> {
-    let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset };
+pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opsets: &Opsets) -> Result<(), Wrong> {
+    let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset: opsets.version("") };
     let mut decisions = decisions.iter().peekable();
     for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
         match decisions.next_if(|decision| decision.position == position) {
@@ -40,7 +41,7 @@ pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], 
                 let unfit = || {
                     let refusal =
                         Refusal::new("has a body that does not fit its inputs and outputs, or too many steps");
-                    (Some(node_name(&node)), refusal.into())
+                    (Some(node_name(&node, opsets)), refusal.into())
                 };
                 bodies
                     .place(&node, &decision.choice)

@@ -1,5 +1,7 @@
 //! What an operator's function sees: its node's inputs and attributes, with errors that say what to do.
 
+use std::borrow::Cow;
+
 use super::super::error::Kind;
 use super::super::fact::{ElementType, Fact, elements};
 use super::super::graph::Node;
@@ -27,40 +29,30 @@ pub(in super::super) struct Context<'a> {
 pub(in super::super) struct Refusal {
     /// A sentence's end: `has …`, `needs …`.
     pub(in super::super) what: String,
-    pub(in super::super) mend: &'static str,
+    pub(in super::super) mend: Cow<'static, str>,
 }
 
 impl Refusal {
     /// A model that breaks the operator's rules.
     pub(in super::super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: "export the model again, or check it with onnx.checker" }
+        Self { what: what.into(), mend: "export the model again, or check it with onnx.checker".into() }
     }
 
     /// A model that is right, and that can't be laid out before it runs.
     pub(in super::super) fn dynamic(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: "export the model with fixed shapes, or simplify it" }
+        Self { what: what.into(), mend: "export the model with fixed shapes, or simplify it".into() }
     }
 }
 
 impl From<Refusal> for Kind {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused { what: refusal.what, mend: refusal.mend.to_owned() }
+        Self::Refused { what: refusal.what, mend: refusal.mend.into_owned() }
     }
 }
 
 impl<'a> Context<'a> {
     pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, opset: i64) -> Self {
         Self { node, inputs, opset }
-    }
-
-    /// The shapes of the inputs, for messages.
-    pub(in super::super) fn seen(&self) -> String {
-        let one = |input: &Option<&Fact>| input.map_or_else(|| "none".to_owned(), |fact| shown(&fact.shape));
-        match &self.inputs[..] {
-            [] => "no inputs".to_owned(),
-            [only] => format!("input {}", one(only)),
-            all => format!("inputs {}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
-        }
     }
 
     /// The same node with other inputs.

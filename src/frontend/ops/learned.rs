@@ -84,7 +84,7 @@ pub(super) fn classifier(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 pub(super) fn mapped(_: &Context<'_>) -> Result<Lowered, Refusal> {
     Err(Refusal {
         what: "has a map as its input or output".into(),
-        mend: "export the model without it: skl2onnx's option zipmap=False leaves a tensor",
+        mend: "export the model without it: skl2onnx's option zipmap=False leaves a tensor".into(),
     })
 }
 

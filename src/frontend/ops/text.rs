@@ -18,7 +18,7 @@ pub(super) fn normalizer(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 pub(super) fn split(_: &Context<'_>) -> Result<Lowered, Refusal> {
     Err(Refusal {
         what: "splits text, of which only the text says how many parts there are".into(),
-        mend: "split text before the model, and take the node out",
+        mend: "split text before the model, and take the node out".into(),
     })
 }
 
