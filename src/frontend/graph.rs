@@ -61,6 +61,11 @@ pub(super) struct Node {
 pub(super) type Wrong = (Option<NodeName>, Kind);
 
 impl Graph {
+    /// The name of a value, as nodes read it.
+    pub(super) fn name(&self, value: ValueId) -> String {
+        self.values[value].name.clone()
+    }
+
     /// Resolves the names of a model, whose graph and operator sets are there.
     pub(super) fn new(model: &ModelProto) -> Result<Self, Vec<Wrong>> {
         let opsets = Opsets::of(model);

@@ -1,5 +1,7 @@
 //! A fact for every value and a form for every node, from first to last.
 
+use std::collections::BTreeSet;
+
 use super::Options;
 use super::control;
 use super::dims::Dims;
@@ -68,6 +70,19 @@ impl TypedGraph {
         }
     }
 
+    /// Puts the tensors of sequences in the place of those among the outputs.
+    pub(super) fn spread_outputs(&mut self) {
+        let mut outputs = Vec::new();
+        for &output in &self.graph.outputs {
+            match self.facts[output].as_sequence() {
+                Some(items) => outputs.extend(items.iter().map(|item| item.value)),
+                None => outputs.push(output),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        self.graph.outputs = outputs.into_iter().filter(|&value| seen.insert(value)).collect();
+    }
+
     /// What is wrong with a node of which all is known.
     pub(super) fn refused(&self, node: NodeId, refusal: Refusal) -> Wrong {
         let node = &self.graph.nodes[node];
@@ -133,7 +148,7 @@ impl Inference<'_> {
             if node.name.op == "Loop" {
                 self.loops.push(node.name.name.clone());
             }
-            return match control::decide(node, &inputs, opset, self.options) {
+            return match control::decide(graph, node, &inputs, self.options) {
                 Ok((decision, note)) => self.decide(node, decision, note),
                 Err(refusal) => self.refuse(node, refusal),
             };
@@ -150,8 +165,12 @@ impl Inference<'_> {
             None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
         };
         match lowered {
-            Ok(Lowered { outputs: _, form: _, warning, body: Some(body) }) if !all_constant => {
-                let choice = Choice::Body(body.into_graph());
+            Ok(Lowered { outputs, form, warning, body: Some(body) }) if !all_constant || outputs.is_empty() => {
+                if !outputs.is_empty() {
+                    self.settle(node, Lowered::new(outputs, form), false);
+                }
+                let (body, others) = body.into_graph();
+                let choice = Choice::Body(body, others.iter().map(|&value| graph.name(value)).collect());
                 self.decide(node, Decision { position: node.position, choice }, warning)
             }
             Ok(lowered) => self.settle(node, lowered, all_constant),

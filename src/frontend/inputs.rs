@@ -53,7 +53,10 @@ impl<'a> Inputs<'a> {
         let Some(tensor) = value.declared.as_ref().and_then(tensor_of) else {
             let kind = value.declared.as_ref().map_or("no tensor", kind_of);
             let what = format!("has input '{}' that is {kind}", value.name);
-            let mend = "take out the nodes that read it, and give the model the tensor that they make".into();
+            let mend = match kind {
+                "a sequence" => format!("say how many tensors it has, as in --shape '{}=3'", value.name).into(),
+                _ => "take out the nodes that read it, and give the model the tensor that they make".into(),
+            };
             self.wrong.push((None, Refusal { what, mend }.into()));
             return None;
         };

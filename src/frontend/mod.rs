@@ -56,7 +56,7 @@ pub struct Options {
     /// itself.
     pub dims: BTreeMap<String, u64>,
     /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares, and give the names in
-    /// what it declares a size.
+    /// what it declares a size. Of a sequence, how many tensors it has.
     pub shapes: BTreeMap<String, Vec<u64>>,
     /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
     pub trips: BTreeMap<String, u64>,
@@ -137,8 +137,11 @@ pub fn infer_outputs(bytes: Bytes, options: &Options) -> Result<(Vec<Inferred>, 
     let (typed, _) = typed.map_err(|wrong| in_file("model", wrong))?;
     let inferred = |&value: &graph::ValueId| {
         let fact = &typed.facts[value];
-        let items = fact.as_sequence().unwrap_or(std::slice::from_ref(fact));
-        let tensors = items.iter().map(|item| (item.shape.clone(), item.element.name())).collect();
+        let tensors = match fact.as_sequence() {
+            Some(items) => items.iter().map(|item| &item.fact).collect(),
+            None => vec![fact],
+        };
+        let tensors = tensors.into_iter().map(|fact| (fact.shape.clone(), fact.element.name())).collect();
         Inferred { name: typed.graph.values[value].name.clone(), tensors, is_sequence: fact.as_sequence().is_some() }
     };
     Ok((typed.graph.outputs.iter().map(inferred).collect(), warnings(typed.warnings)))
@@ -164,7 +167,8 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
-    let (typed, names) = typed(proto, options)?;
+    let (mut typed, names) = typed(proto, options)?;
+    typed.spread_outputs();
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
@@ -179,7 +183,9 @@ fn typed(mut proto: ModelProto, options: &Options) -> Result<(TypedGraph, Names)
     expand::inline(&mut proto).map_err(|wrong| vec![wrong])?;
     let opsets = Opsets::of(&proto);
     let graph = proto.graph.get_or_insert_default();
+    let spread = expand::sequences(graph, &options.shapes);
     let (dims, mut names) = (Dims::new(options, graph), Names::of(graph));
+    names.inputs.extend(spread);
     let mut assumed = Vec::new();
     for _ in 0..DEEPEST {
         match TypedGraph::new(Graph::new(&proto)?, options, &dims) {

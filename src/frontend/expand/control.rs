@@ -1,8 +1,9 @@
-//! If, Loop and Scan: the branch that is taken, the steps one after the other.
+//! If, Loop, Scan and SequenceMap: the branch that is taken, the steps one after the other.
 
 use bytes::Bytes;
 
 use super::functions::identity;
+use super::sequences::sequence;
 use super::{MOST_NODES, Renaming};
 use crate::frontend::graph::{Wrong, node_name};
 use crate::frontend::ops::Refusal;
@@ -20,14 +21,16 @@ pub(in super::super) struct Decision {
 /// What stands in for a node.
 #[derive(Debug)]
 pub(in super::super) enum Choice {
-    /// Of an operator that is several layers: these.
-    Body(GraphProto),
+    /// Of an operator that is several layers: these, and what they read beside its inputs.
+    Body(GraphProto, Vec<String>),
     /// Of an If: the branch with this name.
     Branch(&'static str),
     /// Of a Loop: so many steps.
     Loop(u64),
     /// Of a Scan: so many steps.
     Scan(u64),
+    /// Of a SequenceMap: what each step is given.
+    Map(Vec<Vec<String>>),
 }
 
 /// Puts bodies in the place of the nodes that are decided, which come in order.
@@ -66,9 +69,9 @@ impl Bodies {
     fn place(&mut self, node: &NodeProto, choice: &Choice) -> Option<()> {
         let prefix = &node.output.iter().find(|name| !name.is_empty())?.clone();
         match *choice {
-            Choice::Body(ref body) => {
+            Choice::Body(ref body, ref others) => {
                 self.weights(body, prefix);
-                let results = self.body(body, prefix, prefix, &node.input)?;
+                let results = self.body(body, prefix, prefix, &[&node.input[..], others].concat())?;
                 self.results(results, &node.output);
                 Some(())
             }
@@ -80,8 +83,22 @@ impl Bodies {
                 Some(())
             }
             Choice::Loop(steps) => self.steps(node, &Steps::of_loop(node)?, steps, prefix),
+            Choice::Map(ref steps) => self.map(node, attribute(node, "body")?.g.as_ref()?, steps, prefix),
             Choice::Scan(steps) => self.steps(node, &Steps::of_scan(node)?, steps, prefix),
         }
+    }
+
+    /// A body for each tensor of a sequence; what they give are sequences again.
+    fn map(&mut self, node: &NodeProto, body: &GraphProto, steps: &[Vec<String>], prefix: &str) -> Option<()> {
+        self.weights(body, prefix);
+        let given =
+            steps.iter().enumerate().map(|(i, inputs)| self.body(body, prefix, &format!("{prefix}.{i}"), inputs));
+        let given = given.collect::<Option<Vec<_>>>()?;
+        for (i, output) in node.output.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+            let input = given.iter().map(|step| step.get(i).cloned()).collect::<Option<_>>()?;
+            self.nodes.push(sequence(input, output.clone()));
+        }
+        Some(())
     }
 
     /// A body's weights, which all its steps share.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::error::Kind;
 use super::super::fact::{ElementType, Fact, elements};
-use super::super::graph::Node;
+use super::super::graph::{Node, ValueId};
 use super::super::proto::{AttributeProto, TensorProto};
 
 /// Numbers of ONNX's `AttributeProto.AttributeType`.
@@ -81,6 +81,11 @@ impl<'a> Context<'a> {
     /// An input that has to be there.
     pub(super) fn input(&self, index: usize) -> Result<&'a Fact, Refusal> {
         self.optional(index).ok_or_else(|| Refusal::new(format!("needs input {index}")))
+    }
+
+    /// Which value an input is, for what hands it on.
+    pub(super) fn value(&self, index: usize) -> Option<ValueId> {
+        self.node.inputs.get(index).copied().flatten()
     }
 
     /// An input that may be left out.

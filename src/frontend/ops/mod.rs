@@ -48,6 +48,7 @@ pub(super) use context::{Context, Refusal, shown};
 pub(super) use lanes::MOVE;
 pub(super) use movement::shifted;
 pub(super) use nest::{Nest, Read, Source, input_of};
+pub(super) use sequence::MOST_ITEMS;
 pub(super) use table::OPS;
 
 /// An operator.
@@ -71,7 +72,7 @@ const fn row(domain: &'static str, name: &'static str, since: i64, lower: Lower)
 /// What an operator is.
 #[derive(Debug)]
 pub(super) struct Lowered {
-    /// A fact for each output that the operator has, asked for or not.
+    /// A fact for each output that the operator has, asked for or not; none where only the body makes them values.
     pub(super) outputs: Vec<Fact>,
     pub(super) form: Form,
     /// What the user should know of it.
@@ -216,7 +217,7 @@ mod tests {
         for rows in OPS.chunk_by(|a, b| a.domain == b.domain) {
             let domain = if rows[0].domain.is_empty() { "ai.onnx" } else { rows[0].domain };
             let names: Vec<_> = rows.iter().map(|op| op.name).collect();
-            let control = if rows[0].domain.is_empty() { "; in place: If, Loop, Scan" } else { "" };
+            let control = if rows[0].domain.is_empty() { "; in place: If, Loop, Scan, SequenceMap" } else { "" };
             text += &format!("| {domain} | {}{control} |\n", names.join(", "));
         }
         text
