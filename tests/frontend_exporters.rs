@@ -254,10 +254,14 @@ fn sizes_that_the_data_decide_are_bounded() {
     assert_eq!(shapes(&import.model, TensorKind::Output), [[4, 16, 7, 7]]);
     let bounds: Vec<_> = warnings(&import).into_iter().filter(|said| said.contains("upper bound")).collect();
     assert_eq!(bounds.len(), 1, "{bounds:?}");
-    assert!(bounds[0].starts_with("node 'kept' (NonMaxSuppression): has an output whose size the data decides"));
+    assert_eq!(
+        bounds[0],
+        "node 'kept' (NonMaxSuppression): has an output whose size the data decides; the upper bound is taken: as many \
+         boxes as may be kept of each class; or give it, as in --dim kept=1"
+    );
 }
 
-/// NonZero of 3×4 has at most 12 columns; a computed k picks at most all 12.
+/// NonZero of 3×4 has at most 12 columns; a computed k picks at most all 12. Where the user knows better, 5 of 7.
 #[test]
 fn what_follows_a_bound_has_it_too() {
     let graph = Graph::new()
@@ -273,4 +277,14 @@ fn what_follows_a_bound_has_it_too() {
     let said = warnings(&import);
     assert!(said.iter().any(|said| said.starts_with("node 'n' (NonZero): has an output whose size the data decides")));
     assert!(said.iter().any(|said| said.starts_with("node 't' (TopK): has an output whose size the data decides")));
+    let given = |sizes: [(&str, u64); 2]| {
+        let dims = sizes.map(|(name, size)| (name.to_owned(), size)).into();
+        let options = Options { dims, ..Options::default() };
+        let import = parse(model.write_to_bytes().unwrap().into(), "m", &options).unwrap();
+        assert!(options.unknown_names(&[&import]).is_empty());
+        assert!(!warnings(&import).iter().any(|said| said.contains("upper bound")));
+        shapes(&import.model, TensorKind::Output)[0].to_vec()
+    };
+    assert_eq!(given([("n", 7), ("t", 5)]), [2, 5]);
+    assert_eq!(given([("n", 7), ("t", 50)]), [2, 7], "no more than there are");
 }

@@ -9,7 +9,7 @@ use super::error::{Kind, NodeName};
 use super::expand::{Choice, Decision};
 use super::fact::{ElementType, Fact, Known};
 use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
-use super::inputs::Inputs;
+use super::inputs::{Inputs, Names};
 use super::ops::{self, Context, Form, Lowered, Note, Refusal};
 use super::proto::{TensorShapeProto, type_proto};
 use crate::ir::IdVec;
@@ -21,6 +21,8 @@ pub(super) struct TypedGraph {
     pub(super) forms: IdVec<NodeId, Form>,
     /// What the user should know, by node where it is one's matter.
     pub(super) warnings: Vec<(NodeName, String)>,
+    /// What the user can give of its nodes.
+    pub(super) met: Names,
 }
 
 /// Why a graph has no facts of all its values.
@@ -31,8 +33,8 @@ pub(super) enum Untyped {
         decisions: Vec<Decision>,
         /// What was assumed.
         warnings: Vec<(NodeName, String)>,
-        /// The names of all loops.
-        loops: Vec<String>,
+        /// What the user can give of them.
+        met: Names,
     },
 }
 
@@ -48,7 +50,7 @@ impl TypedGraph {
             wrong: Vec::new(),
             decisions: Vec::new(),
             assumed: Vec::new(),
-            loops: Vec::new(),
+            met: Names::default(),
         };
         inference.sources(&graph);
         if let (Some(what), Some(node)) =
@@ -58,14 +60,14 @@ impl TypedGraph {
         }
         let forms = graph.nodes.ids().map(|id| inference.node(&graph, id)).collect();
         inference.check_declared(&graph);
-        let Inference { options: _, dims: _, facts, warnings, wrong, mut decisions, assumed, loops } = inference;
+        let Inference { options: _, dims: _, facts, warnings, wrong, mut decisions, assumed, met } = inference;
         if !decisions.is_empty() {
             decisions.sort_by_key(|decision| decision.position);
-            return Err(Untyped::Decided { decisions, warnings: assumed, loops });
+            return Err(Untyped::Decided { decisions, warnings: assumed, met });
         }
         let facts: Option<IdVec<ValueId, Fact>> = facts.into_iter().collect::<Option<Vec<_>>>().map(IdVec::from_iter);
         match facts {
-            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings }),
+            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings, met }),
             Some(_) | None => Err(Untyped::Wrong(wrong)),
         }
     }
@@ -105,7 +107,7 @@ struct Inference<'a> {
     wrong: Vec<Wrong>,
     decisions: Vec<Decision>,
     assumed: Vec<(NodeName, String)>,
-    loops: Vec<String>,
+    met: Names,
 }
 
 impl Inference<'_> {
@@ -146,7 +148,7 @@ impl Inference<'_> {
         }
         if control::is_control(node) {
             if node.name.op == "Loop" {
-                self.loops.push(node.name.name.clone());
+                self.met.loops.insert(node.name.name.clone());
             }
             return match control::decide(graph, node, &inputs, self.options) {
                 Ok((decision, note)) => self.decide(node, decision, note),
@@ -155,7 +157,7 @@ impl Inference<'_> {
         }
         // Without inputs, an operator that is no constant makes random numbers.
         let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
-        let cx = Context::new(node, inputs, opset);
+        let cx = Context::new(node, inputs, self.options.dims.get(&node.name.name).copied());
         let lowered = match op {
             Some(op) if opset < op.since => Err(Refusal::new(format!(
                 "has the form of operator set {opset}, of which the oldest that is known is {}",
@@ -180,8 +182,9 @@ impl Inference<'_> {
 
     fn decide(&mut self, node: &Node, decision: Decision, note: Option<Note>) -> Form {
         self.decisions.push(decision);
-        if let Some(Note::Size(what) | Note::Cost(what)) = note {
-            self.assumed.push((node.name.clone(), what));
+        match note {
+            Some(Note::Size(what) | Note::Cost(what)) => self.assumed.push((node.name.clone(), what)),
+            Some(Note::Bound(_)) | None => {}
         }
         Form::Constant
     }
@@ -205,9 +208,23 @@ impl Inference<'_> {
         match warning {
             Some(Note::Size(what)) => self.warnings.push((node.name.clone(), what)),
             Some(Note::Cost(what)) if !is_constant => self.warnings.push((node.name.clone(), what)),
+            Some(Note::Bound(what)) => self.bound(node, what),
             Some(Note::Cost(_)) | None => {}
         }
         if is_constant { Form::Constant } else { form }
+    }
+
+    /// Notes that only data decides a size, which the user may give by the node's name.
+    fn bound(&mut self, node: &Node, what: &str) {
+        let name = &node.name.name;
+        self.met.dims.insert(name.clone());
+        if !self.options.dims.contains_key(name) {
+            let what = format!(
+                "has an output whose size the data decides; the upper bound is taken: {what}; or give it, as in --dim \
+                 {name}=1"
+            );
+            self.warnings.push((node.name.clone(), what));
+        }
     }
 
     fn refuse(&mut self, node: &Node, refusal: Refusal) -> Form {

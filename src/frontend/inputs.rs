@@ -30,6 +30,13 @@ pub(super) struct Names {
 }
 
 impl Names {
+    pub(super) fn extend(&mut self, more: Self) {
+        let Self { dims, inputs, loops } = more;
+        self.dims.extend(dims);
+        self.inputs.extend(inputs);
+        self.loops.extend(loops);
+    }
+
     /// Those of a graph's inputs, needed or not; an initializer may stand among them, but is none.
     pub(super) fn of(graph: &GraphProto) -> Self {
         let weights: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();

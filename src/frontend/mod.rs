@@ -53,7 +53,7 @@ const DEEPEST: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Sizes of named dimensions: `--dim batch=1`. Of `past + 1` the size follows from that of `past`, unless it is given
-    /// itself.
+    /// itself. By the name of a node, a size that only data decides, in place of its upper bound.
     pub dims: BTreeMap<String, u64>,
     /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares, and give the names in
     /// what it declares a size. Of a sequence, how many tensors it has.
@@ -69,7 +69,8 @@ pub struct Options {
 pub struct Import {
     /// The model; it passes [`Model::check`].
     pub model: Model,
-    /// The names of the dimensions of its inputs, which [`Options::dims`] may give.
+    /// The names of the dimensions of its inputs, and of nodes whose sizes only data decides, which [`Options::dims`] may
+    /// give.
     pub dims: BTreeSet<String>,
     /// The names of its inputs, which [`Options::shapes`] may give.
     pub inputs: BTreeSet<String>,
@@ -80,8 +81,8 @@ pub struct Import {
 }
 
 impl Options {
-    /// Names that are given and that none of the models has, as a user sees them: those of a `--dim` that no input has,
-    /// of a `--shape` that is no input's, of a `--trip` that is no loop's. Several models may share one set of options.
+    /// Names that are given and that none of the models has, as a user sees them: those of a `--dim` that no input or node
+    /// has, of a `--shape` that is no input's, of a `--trip` that is no loop's. Several models may share one set of options.
     pub fn unknown_names(&self, imports: &[&Import]) -> Vec<Error> {
         let file: Vec<_> = imports.iter().map(|import| import.model.name.as_str()).collect();
         let of = |what, given: Vec<&String>, names: fn(&Import) -> &BTreeSet<String>| -> Vec<Error> {
@@ -191,12 +192,13 @@ fn typed(mut proto: ModelProto, options: &Options) -> Result<(TypedGraph, Names)
         match TypedGraph::new(Graph::new(&proto)?, options, &dims) {
             Ok(mut typed) => {
                 typed.warnings.splice(0..0, assumed);
+                names.extend(std::mem::take(&mut typed.met));
                 return Ok((typed, names));
             }
             Err(Untyped::Wrong(wrong)) => return Err(wrong),
-            Err(Untyped::Decided { decisions, warnings, loops }) => {
+            Err(Untyped::Decided { decisions, warnings, met }) => {
                 assumed.extend(warnings);
-                names.loops.extend(loops);
+                names.extend(met);
                 let graph = proto.graph.get_or_insert_default();
                 expand::control(graph, &decisions, &opsets).map_err(|wrong| vec![wrong])?;
             }

@@ -22,6 +22,8 @@ pub(in super::super) struct Context<'a> {
     inputs: Vec<Option<&'a Fact>>,
     /// The version of the node's domain.
     pub(in super::super) opset: i64,
+    /// What the user says of a size that only data decides.
+    given: Option<u64>,
 }
 
 /// Why an operator's function refuses a node. Whoever called it knows which node that is.
@@ -51,8 +53,8 @@ impl From<Refusal> for Kind {
 }
 
 impl<'a> Context<'a> {
-    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, opset: i64) -> Self {
-        Self { node, inputs, opset }
+    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, given: Option<u64>) -> Self {
+        Self { node, inputs, opset: node.name.opset, given }
     }
 
     /// The same node with other inputs.
@@ -60,7 +62,7 @@ impl<'a> Context<'a> {
     where
         'a: 'b,
     {
-        Context { node: self.node, inputs, opset: self.opset }
+        Context { node: self.node, inputs, opset: self.opset, given: self.given }
     }
 
     /// The operator's name, for those that share a function.
@@ -81,6 +83,11 @@ impl<'a> Context<'a> {
     /// An input that has to be there.
     pub(super) fn input(&self, index: usize) -> Result<&'a Fact, Refusal> {
         self.optional(index).ok_or_else(|| Refusal::new(format!("needs input {index}")))
+    }
+
+    /// A size that only data decides: what the user says, up to a bound, and otherwise that.
+    pub(super) fn bounded(&self, most: u64) -> u64 {
+        self.given.map_or(most, |given| given.min(most))
     }
 
     /// Which value an input is, for what hands it on.

@@ -88,6 +88,8 @@ pub(super) enum Note {
     Cost(String),
     /// Of the size of an output.
     Size(String),
+    /// A size that only data decides is at most this.
+    Bound(&'static str),
 }
 
 /// The work of an operator.
@@ -174,10 +176,9 @@ impl Lowered {
         self.warned("is costed as a few vector operations for each element of its output")
     }
 
-    /// The same work, of which data decides how much there is.
-    fn at_most(self, what: &str) -> Self {
-        let warning = format!("has an output whose size the data decides; the upper bound is taken: {what}");
-        Self { warning: Some(Note::Size(warning)), ..self }
+    /// The same work, of which data decides how much there is, up to a bound: [`Context::bounded`].
+    fn at_most(self, what: &'static str) -> Self {
+        Self { warning: Some(Note::Bound(what)), ..self }
     }
 }
 
