@@ -30,20 +30,6 @@ impl Graph {
         self
     }
 
-    /// A float input with dimensions that are numbers or names.
-    pub(crate) fn named_input(mut self, name: &str, dims: &[&str]) -> Self {
-        let mut input = value(name, &vec![1; dims.len()], FLOAT);
-        let shape = input.type_.as_mut().unwrap().mut_tensor_type().shape.as_mut().unwrap();
-        for (dim, &given) in shape.dim.iter_mut().zip(dims) {
-            match given.parse() {
-                Ok(size) => dim.set_dim_value(size),
-                Err(_) => dim.set_dim_param(given.into()),
-            }
-        }
-        self.graph.input.push(input);
-        self
-    }
-
     /// An int64 input.
     pub(crate) fn int_input(mut self, name: &str, shape: &[i64]) -> Self {
         self.graph.input.push(value(name, shape, INT64));
@@ -86,6 +72,20 @@ impl Graph {
             attribute: attributes,
             ..Default::default()
         });
+        self
+    }
+
+    /// A float input with dimensions that are numbers or names.
+    pub(crate) fn named_input(mut self, name: &str, dims: &[&str]) -> Self {
+        let mut input = value(name, &vec![1; dims.len()], FLOAT);
+        let shape = input.type_.as_mut().unwrap().mut_tensor_type().shape.as_mut().unwrap();
+        for (dim, &given) in shape.dim.iter_mut().zip(dims) {
+            match given.parse() {
+                Ok(size) => dim.set_dim_value(size),
+                Err(_) => dim.set_dim_param(given.into()),
+            }
+        }
+        self.graph.input.push(input);
         self
     }
 
