@@ -85,12 +85,18 @@ fn compare_nodes(ours: &ours::NodeProto, theirs: &onnx_protobuf::NodeProto, file
 
 fn compare_tensors(ours: &ours::TensorProto, theirs: &onnx_protobuf::TensorProto, file: &str) {
     assert_eq!(
-        (&ours.name, &ours.dims, ours.data_type, &ours.raw_data[..], &ours.int64_data),
-        (&theirs.name, &theirs.dims, theirs.data_type, &theirs.raw_data[..], &theirs.int64_data),
+        (&ours.name, &ours.dims, ours.data_type, &ours.raw_data[..], unpacked(&ours.int64_data)),
+        (&theirs.name, &theirs.dims, theirs.data_type, &theirs.raw_data[..], theirs.int64_data.clone()),
         "{file}"
     );
     let location = theirs.data_location.enum_value_or_default() as i32;
     assert_eq!((ours.data_location, ours.external_data.len()), (location, theirs.external_data.len()), "{file}");
+}
+
+fn unpacked(field: &[Bytes]) -> Vec<i64> {
+    let mut bytes = field.concat().into_iter().collect::<std::collections::VecDeque<u8>>();
+    let next = |_| (!bytes.is_empty()).then(|| prost::encoding::decode_varint(&mut bytes).unwrap().cast_signed());
+    (0..).map_while(next).collect()
 }
 
 /// The dimensions of a value: a size, or a name.

@@ -85,7 +85,7 @@ fn a_loop_is_its_steps() {
     assert_eq!(weights, 1, "all steps share it");
     let unknown = whole(Graph::new().input("x", &[4, 8]).int_input("n", &[])).bytes();
     let errors = parse(unknown.clone(), "model", &Options::default()).unwrap_err().to_string();
-    assert!(errors.contains("--trip NODE=8"), "{errors}");
+    assert!(errors.contains("give one, as in --trip last=8"), "{errors}");
     let options = Options { trips: [("last".to_owned(), 2)].into(), ..Options::default() };
     let shorter = parse(unknown, "model", &options).unwrap().model;
     assert_eq!(kinds(&shorter).iter().filter(|&&kind| kind == "MatMul").count(), 2);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use layerweaver::frontend::{Inferred, Options, Warning, infer_outputs, parse};
 use onnx_protobuf::{Message, ModelProto, TensorProto, TypeProto, ValueInfoProto, type_proto};
+use protobuf::CodedInputStream;
 
 /// The folders of the suite whose cases have a `model.onnx` each.
 const FOLDERS: &[&str] = &["node", "simple", "pytorch-converted", "pytorch-operator"];
@@ -145,20 +146,55 @@ fn compare(declared: &[ValueInfoProto], outputs: &[Inferred], warnings: &[Warnin
     bounded.map_or(Outcome::Right(false), Outcome::Bound)
 }
 
-/// Shapes of those inputs that the file declares with a size of 0 or with none.
+/// Shapes of those inputs that the file declares with a size of 0 or with none; lengths of sequences, and the shapes of
+/// their tensors.
 fn odd_shapes(case: &Path, model: &ModelProto) -> BTreeMap<String, Vec<u64>> {
     let mut shapes = BTreeMap::new();
     for (i, input) in model.graph.input.iter().enumerate() {
         if !input.type_.has_tensor_type() {
+            let is_sequence = tensor_of(&input.type_, false).is_some_and(|(is_sequence, _)| is_sequence);
+            let Some(tensors) = sequence(case, i, input).filter(|_| is_sequence) else { continue };
+            for (at, tensor) in tensors.iter().enumerate() {
+                shapes.insert(format!("{}[{at}]", input.name), shape(tensor));
+            }
+            shapes.insert(input.name.clone(), vec![tensors.len() as u64]);
             continue;
         }
         let tensor = input.type_.tensor_type();
         let is_odd = sizes(tensor).is_none_or(|sizes| sizes.iter().any(|size| size.is_none_or(|size| size == 0)));
         if let (true, Some(given)) = (is_odd, given(case, i)) {
-            shapes.insert(input.name.clone(), given.dims.iter().map(|&size| size as u64).collect());
+            shapes.insert(input.name.clone(), shape(&given));
         }
     }
     shapes
+}
+
+fn shape(tensor: &TensorProto) -> Vec<u64> {
+    tensor.dims.iter().map(|&size| size as u64).collect()
+}
+
+/// The tensors of the case's own data for an input that is a sequence, or an optional one that is there. They are the
+/// third field of a SequenceProto, which is the fifth of an OptionalProto.
+fn sequence(case: &Path, index: usize, input: &ValueInfoProto) -> Option<Vec<TensorProto>> {
+    let mut bytes = fs::read(case.join(format!("test_data_set_0/input_{index}.pb"))).ok()?;
+    if input.type_.has_optional_type() {
+        bytes = messages(&bytes, 5).pop()?;
+    }
+    messages(&bytes, 3).iter().map(|tensor| TensorProto::parse_from_bytes(tensor).ok()).collect()
+}
+
+/// The messages in one field of a message.
+fn messages(bytes: &[u8], field: u32) -> Vec<Vec<u8>> {
+    let (mut stream, mut found) = (CodedInputStream::from_bytes(bytes), Vec::new());
+    while let Some(tag) = stream.read_raw_tag_or_eof().unwrap() {
+        if tag & 7 == 2 {
+            let message = stream.read_bytes().unwrap();
+            found.extend((tag >> 3 == field).then_some(message));
+        } else {
+            stream.read_raw_varint64().unwrap();
+        }
+    }
+    found
 }
 
 /// Gives a model its inputs.

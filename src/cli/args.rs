@@ -87,10 +87,10 @@ pub(super) struct Target {
     /// A built-in NPU (see `layerweaver npus`), or a description's file
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) npu: String,
-    /// The size of a symbolic dimension; give it once for each
+    /// The size of a symbolic dimension, or by its node that of an output that only data sizes; give it once for each
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = parse_dim)]
     pub(super) dims: Vec<(String, u64)>,
-    /// The whole shape of an input; give it once for each
+    /// The whole shape of an input, or the length of one that is a sequence; give it once for each
     #[arg(long = "shape", value_name = "INPUT=1,128", value_parser = parse_shape)]
     pub(super) shapes: Vec<(String, Vec<u64>)>,
     /// The steps of a loop that only data would say; give it once for each

@@ -1,6 +1,7 @@
-//! Constants that shapes depend on: reading them, and following them through index maps.
+//! Constants that shapes depend on: which of them are followed, and how through index maps.
 
 use super::fact::{ElementType, Fact, Known, elements};
+use super::payload;
 use super::proto::TensorProto;
 use crate::ir::Access;
 
@@ -19,10 +20,10 @@ pub(super) fn fact_of(tensor: &TensorProto) -> Option<Fact> {
     let count = usize::try_from(fact.elements()?).ok()?;
     Some(match element {
         ElementType::Int(_) | ElementType::Bool if count <= MOST_INTS => {
-            Fact::ints(fact.shape, element, ints_of(tensor).filter(|ints| ints.len() == count))
+            Fact::ints(fact.shape, element, payload::ints(tensor, count))
         }
         ElementType::Float(_) if count <= MOST_FLOATS => {
-            Fact::floats(fact.shape, element, floats_of(tensor).filter(|floats| floats.len() == count))
+            Fact::floats(fact.shape, element, payload::floats(tensor, count))
         }
         ElementType::Int(_)
         | ElementType::Bool
@@ -30,66 +31,6 @@ pub(super) fn fact_of(tensor: &TensorProto) -> Option<Fact> {
         | ElementType::NarrowFloat(_)
         | ElementType::Other => fact,
     })
-}
-
-/// The elements of a tensor that is in the file, whichever field holds them.
-fn ints_of(tensor: &TensorProto) -> Option<Vec<i64>> {
-    if tensor.data_location != 0 {
-        return None;
-    }
-    let raw = &tensor.raw_data[..];
-    let typed = || tensor.int32_data.iter().map(|&int| i64::from(int)).collect::<Vec<_>>();
-    match tensor.data_type {
-        7 if raw.is_empty() => Some(tensor.int64_data.clone()),
-        7 => Some(raw.as_chunks().0.iter().map(|&word| i64::from_le_bytes(word)).collect()),
-        6 if !raw.is_empty() => Some(raw.as_chunks().0.iter().map(|&word| i32::from_le_bytes(word).into()).collect()),
-        2 | 9 if !raw.is_empty() => Some(raw.iter().map(|&byte| byte.into()).collect()),
-        3 if !raw.is_empty() => Some(raw.iter().map(|&byte| i64::from(byte.cast_signed())).collect()),
-        4 if !raw.is_empty() => Some(raw.as_chunks().0.iter().map(|&word| u16::from_le_bytes(word).into()).collect()),
-        5 if !raw.is_empty() => Some(raw.as_chunks().0.iter().map(|&word| i16::from_le_bytes(word).into()).collect()),
-        12 if !raw.is_empty() => Some(raw.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word).into()).collect()),
-        2..=6 | 9 => Some(typed()),
-        _ => None,
-    }
-}
-
-/// The elements of a tensor of floats that is in the file.
-fn floats_of(tensor: &TensorProto) -> Option<Vec<f64>> {
-    if tensor.data_location != 0 {
-        return None;
-    }
-    let raw = &tensor.raw_data[..];
-    match tensor.data_type {
-        1 if raw.is_empty() => Some(tensor.float_data.iter().map(|&float| float.into()).collect()),
-        1 => Some(raw.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word).into()).collect()),
-        10 | 16 => {
-            let typed = || tensor.int32_data.iter().map(|&word| word as u16).collect();
-            let in_raw = || raw.as_chunks().0.iter().map(|&word| u16::from_le_bytes(word)).collect();
-            let words: Vec<u16> = if raw.is_empty() { typed() } else { in_raw() };
-            let widened = if tensor.data_type == 10 { half } else { brain };
-            Some(words.into_iter().map(widened).collect())
-        }
-        11 if raw.is_empty() => Some(tensor.double_data.clone()),
-        11 => Some(raw.as_chunks().0.iter().map(|&word| f64::from_le_bytes(word)).collect()),
-        _ => None,
-    }
-}
-
-/// A half: 5 bits of exponent, 10 of fraction.
-#[expect(clippy::float_arithmetic, reason = "a product with a power of two, which is exact")]
-fn half(bits: u16) -> f64 {
-    let (exponent, fraction) = (u64::from(bits >> 10 & 0x1f), u64::from(bits & 0x3ff));
-    let magnitude = match exponent {
-        0 => fraction as f64 / f64::from(1 << 24),
-        31 => f64::from_bits(0x7ff << 52 | fraction << 42),
-        _ => f64::from_bits((exponent + 1023 - 15) << 52 | fraction << 42),
-    };
-    if bits >> 15 == 0 { magnitude } else { -magnitude }
-}
-
-/// The upper half of a float of 32 bits.
-fn brain(bits: u16) -> f64 {
-    f32::from_bits(u32::from(bits) << 16).into()
 }
 
 /// A value of `shape` whose elements are those of `below` seen through an index map. Known at run time only, unless
@@ -164,12 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_read_from_every_field() {
-        let typed = TensorProto { dims: vec![2], data_type: 7, int64_data: vec![3, -1], ..TensorProto::default() };
-        assert_eq!(fact_of(&typed).unwrap().as_ints(), Some(&[3, -1][..]));
-        let raw =
-            TensorProto { dims: vec![1], data_type: 6, raw_data: vec![5, 0, 0, 0].into(), ..TensorProto::default() };
-        assert_eq!(fact_of(&raw).unwrap().as_ints(), Some(&[5][..]));
+    fn only_what_is_there_is_followed() {
+        let here = TensorProto { dims: vec![1], data_type: 7, raw_data: vec![5; 8].into(), ..TensorProto::default() };
+        assert_eq!(fact_of(&here).unwrap().as_ints(), Some(&[0x0505_0505_0505_0505][..]));
         let absent = TensorProto { dims: vec![9], data_type: 7, data_location: 1, ..TensorProto::default() };
         assert_eq!(fact_of(&absent).unwrap(), Fact::constant(vec![9], ElementType::Int(64)));
         let negative = TensorProto { dims: vec![-1], data_type: 7, ..TensorProto::default() };

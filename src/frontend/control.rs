@@ -1,9 +1,9 @@
-//! What is decided of If, Loop and Scan before the model runs.
+//! What is decided of If, Loop, Scan and SequenceMap before the model runs.
 
 use super::Options;
 use super::expand::{Choice, Decision};
 use super::fact::Fact;
-use super::graph::Node;
+use super::graph::{Graph, Node};
 use super::ops::{Note, Refusal};
 use super::proto::{AttributeProto, GraphProto};
 
@@ -12,20 +12,21 @@ const MOST_STEPS: u64 = 1 << 12;
 
 /// Whether a node has a body that stands in for it.
 pub(super) fn is_control(node: &Node) -> bool {
-    node.domain.is_empty() && matches!(node.name.op.as_str(), "If" | "Loop" | "Scan")
+    node.domain.is_empty() && matches!(node.name.op.as_str(), "If" | "Loop" | "Scan" | "SequenceMap")
 }
 
 /// What stands in for a node, and what the user should know of it.
 pub(super) fn decide(
+    graph: &Graph,
     node: &Node,
     inputs: &[Option<&Fact>],
-    opset: i64,
     options: &Options,
 ) -> Result<(Decision, Option<Note>), Refusal> {
     let (choice, note) = match node.name.op.as_str() {
         "If" => branch(node, inputs)?,
         "Loop" => steps(node, inputs, options)?,
-        _ if opset < 9 => return Err(Refusal::new("has the form of operator set 8, which is not known")),
+        "SequenceMap" => (Choice::Map(mapped(graph, node, inputs)?), None),
+        _ if node.name.opset < 9 => return Err(Refusal::new("has the form of operator set 8, which is not known")),
         _ => (Choice::Scan(scanned(node, inputs)?), None),
     };
     Ok((Decision { position: node.position, choice }, note))
@@ -56,7 +57,7 @@ fn steps(node: &Node, inputs: &[Option<&Fact>], options: &Options) -> Result<(Ch
         (_, None, Some(said)) => said,
         (_, None, None) => {
             let what = format!("has no number of steps up to {MOST_STEPS} that is known before the model runs");
-            return Err(Refusal { what, mend: "give one with its name, as in --trip NODE=8" });
+            return Err(Refusal { what, mend: format!("give one, as in --trip {}=8", node.name.name).into() });
         }
     };
     let always_begins = inputs.get(1).is_none_or(Option::is_none) || number(inputs, 1).is_some();
@@ -80,6 +81,22 @@ fn scanned(node: &Node, inputs: &[Option<&Fact>]) -> Result<u64, Refusal> {
         0..=MOST_STEPS => Ok(size),
         _ => Err(Refusal::new(format!("scans {size} slices, more than {MOST_STEPS}"))),
     }
+}
+
+/// What the body of a SequenceMap is given, for each tensor of the first sequence: that of each sequence, and tensors as
+/// they are.
+fn mapped(graph: &Graph, node: &Node, inputs: &[Option<&Fact>]) -> Result<Vec<Vec<String>>, Refusal> {
+    let first = inputs.first().copied().flatten().and_then(Fact::as_sequence);
+    let count = first.ok_or_else(|| Refusal::dynamic("needs a sequence whose length is known"))?.len();
+    let given = |input: usize, step: usize| {
+        let value = match inputs[input].map(Fact::as_sequence) {
+            Some(Some(items)) => items.get(step)?.value,
+            Some(None) | None => node.inputs[input]?,
+        };
+        Some(graph.name(value))
+    };
+    let step = |step| (0..inputs.len()).map(|input| given(input, step)).collect::<Option<Vec<_>>>();
+    (0..count).map(step).collect::<Option<_>>().ok_or_else(|| Refusal::new("has sequences of different lengths"))
 }
 
 /// Whether a body says to go on whatever the data: with the condition it was given, or with a constant.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strsim::levenshtein;
+
 use crate::ir::Fault;
 
 /// All that is wrong with one file, as far as it could be read; never empty.
@@ -27,6 +29,8 @@ pub struct NodeName {
     pub name: String,
     /// Its operator.
     pub op: String,
+    /// The version of the operator's domain that the model imports.
+    pub opset: i64,
 }
 
 /// What is wrong.
@@ -64,31 +68,31 @@ pub enum Kind {
     #[error("needs its own result: the graph has a cycle")]
     Cycle,
     /// No row in the operator table.
-    #[error("has an operator that is not known (domain '{domain}', operator set {opset})")]
+    #[error("has an operator that is not known (domain '{domain}', {seen})")]
     UnknownOperator {
         /// `ai.onnx`, or whose operator it is.
         domain: String,
-        /// The version of the domain that the model imports.
-        opset: i64,
+        /// The shapes of its inputs.
+        seen: String,
     },
     /// Dimensions that have a name and no size.
-    #[error("has dimensions without a size: {}", .0.join(", "))]
+    #[error("has dimensions without a size: {}", listed(.0.iter()))]
     UnboundDims(Vec<String>),
-    /// Inputs whose dimensions have neither size nor a name of their own.
-    #[error("has inputs with dimensions that have neither size nor name: {}", .0.join(", "))]
-    UnboundInputs(Vec<String>),
+    /// Inputs whose dimensions have neither size nor a name of their own, each with a shape that it might have.
+    #[error("has inputs with dimensions that have neither size nor name: {}", listed(.0.iter().map(|(name, _)| name)))]
+    UnboundInputs(Vec<(String, Vec<u64>)>),
     /// Functions that call themselves, or bodies within bodies without an end.
     #[error("has functions, branches or loops that are nested too deep, or too many nodes in them")]
     EndlessCalls,
     /// Sizes for what the model does not have.
-    #[error("has no {what} '{name}' (it has: {known})")]
+    #[error("has no {what} '{name}' (it has: {})", listed(.known.iter()))]
     NoSuchName {
-        /// `dimension` or `input`.
+        /// `dimension`, `input` or `loop`.
         what: &'static str,
         /// What was asked for.
         name: String,
         /// All that there are.
-        known: String,
+        known: Vec<String>,
     },
     /// What an operator's rule refuses.
     #[error("{what}")]
@@ -113,26 +117,50 @@ impl Kind {
             Self::NoOutputs | Self::UnknownTensor(_) | Self::MadeTwice(_) | Self::Cycle | Self::EndlessCalls => {
                 "export the model again, or check it with onnx.checker".into()
             }
-            Self::UnknownOperator { .. } => "export the model without it, or add a row to frontend/ops".into(),
+            Self::UnknownOperator { domain: _, seen: _ } => {
+                "declare the shapes of its outputs in value_info, export the model without it, or add a row to \
+                 frontend/ops"
+                    .into()
+            }
             Self::UnboundDims(names) => {
                 let flags: Vec<_> = names.iter().map(|name| format!("--dim {name}=1")).collect();
                 format!("give them, as in {}", flags.join(" "))
             }
-            Self::UnboundInputs(names) => {
-                let flags: Vec<_> = names.iter().map(|name| format!("--shape {name}=1,128")).collect();
+            Self::UnboundInputs(inputs) => {
+                let sizes = |shape: &[u64]| shape.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+                let flags: Vec<_> =
+                    inputs.iter().map(|(name, shape)| format!("--shape {name}={}", sizes(shape))).collect();
                 format!("give their whole shapes, as in {}", flags.join(" "))
             }
-            Self::NoSuchName { .. } => "leave it out, or give one of these".into(),
+            Self::NoSuchName { what: _, name, known } => match nearest(name, known) {
+                Some(near) => format!("did you mean '{near}'?"),
+                None => "leave it out, or give one of these".into(),
+            },
             Self::Refused { what: _, mend } => mend.clone(),
             Self::Unsound(_) => "make the model smaller, or report this file".into(),
         }
     }
 }
 
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<_> = names.map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// The name that is the nearest to a misspelt one, if any is near.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let (distance, near) =
+        known.iter().map(|known| (levenshtein(&name.to_lowercase(), &known.to_lowercase()), known)).min()?;
+    (distance <= near.len() / 3).then_some(near)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.node {
-            Some(node) => write!(f, "{}: {node} {}; {}", self.file, self.kind, self.kind.mend()),
+            Some(NodeName { name, op, opset }) => {
+                let (file, kind, mend) = (&self.file, &self.kind, self.kind.mend());
+                write!(f, "{file}: node '{name}' ({op}, operator set {opset}) {kind}; {mend}")
+            }
             None => write!(f, "{} {}; {}", self.file, self.kind, self.kind.mend()),
         }
     }

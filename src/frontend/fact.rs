@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::constant;
+use super::graph::ValueId;
 
 /// The largest tensor that is believed; `Model::check` has the same bound.
 const MOST_ELEMENTS: u64 = 1 << 48;
@@ -28,8 +29,15 @@ pub(super) enum Known {
     Ints(Rc<[i64]>),
     /// A constant of a few floats, in row-major order: scales that decide a size.
     Floats(Rc<[f64]>),
-    /// A sequence of tensors, of which these are known; the shape is how many there are.
-    Sequence(Rc<[Fact]>),
+    /// A sequence, of just these tensors; the shape is how many there are.
+    Sequence(Rc<[Item]>),
+}
+
+/// A tensor of a sequence: which value it is, and what is known of that.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Item {
+    pub(super) value: ValueId,
+    pub(super) fact: Fact,
 }
 
 /// The type of an element, as far as its width and its kind matter.
@@ -76,7 +84,7 @@ impl Fact {
     }
 
     /// A sequence of tensors.
-    pub(super) fn sequence(items: Vec<Fact>) -> Self {
+    pub(super) fn sequence(items: Vec<Item>) -> Self {
         Self { shape: vec![items.len() as u64], element: ElementType::Other, known: Known::Sequence(items.into()) }
     }
 
@@ -84,7 +92,7 @@ impl Fact {
         match &self.known {
             Known::AtRunTime => false,
             Known::Constant | Known::Narrow(_) | Known::Ints(_) | Known::Floats(_) => true,
-            Known::Sequence(items) => items.iter().all(Fact::is_constant),
+            Known::Sequence(items) => items.iter().all(|item| item.fact.is_constant()),
         }
     }
 
@@ -105,7 +113,7 @@ impl Fact {
     }
 
     /// Its tensors, where it is a sequence.
-    pub(super) fn as_sequence(&self) -> Option<&[Fact]> {
+    pub(super) fn as_sequence(&self) -> Option<&[Item]> {
         match &self.known {
             Known::Sequence(items) => Some(items),
             Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Ints(_) | Known::Floats(_) => None,

@@ -2,11 +2,12 @@
 //!
 //! After this file a name is only something to show. Identity nodes are gone too: the value on either side is one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::constant::fact_of;
 use super::error::{Kind, NodeName};
 use super::fact::Fact;
+use super::opsets::{Opsets, plain_domain};
 use super::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, TypeProto};
 use crate::ir::{IdVec, entity};
 
@@ -24,8 +25,7 @@ pub(super) struct Graph {
     pub(super) values: IdVec<ValueId, Value>,
     pub(super) nodes: IdVec<NodeId, Node>,
     pub(super) outputs: Vec<ValueId>,
-    /// The version of each domain that the model imports; the domain of ONNX itself is "".
-    pub(super) opsets: BTreeMap<String, i64>,
+    pub(super) opsets: Opsets,
 }
 
 /// One value.
@@ -61,12 +61,17 @@ pub(super) struct Node {
 pub(super) type Wrong = (Option<NodeName>, Kind);
 
 impl Graph {
+    /// The name of a value, as nodes read it.
+    pub(super) fn name(&self, value: ValueId) -> String {
+        self.values[value].name.clone()
+    }
+
     /// Resolves the names of a model, whose graph and operator sets are there.
     pub(super) fn new(model: &ModelProto) -> Result<Self, Vec<Wrong>> {
-        let opsets = model.opset_import.iter().map(|set| (plain_domain(&set.domain), set.version)).collect();
+        let opsets = Opsets::of(model);
         let Some(graph) = &model.graph else { return Err(vec![(None, Kind::NoGraph)]) };
-        let links = Links::resolve(graph)?;
-        let order = links.order(graph)?;
+        let links = Links::resolve(graph, &opsets)?;
+        let order = links.order(graph, &opsets)?;
         Ok(assemble(graph, &links, &order, opsets))
     }
 }
@@ -90,8 +95,8 @@ struct Links<'a> {
 }
 
 impl<'a> Links<'a> {
-    fn resolve(graph: &'a GraphProto) -> Result<Self, Vec<Wrong>> {
-        let (places, mut wrong) = places(graph);
+    fn resolve(graph: &'a GraphProto, opsets: &Opsets) -> Result<Self, Vec<Wrong>> {
+        let (places, mut wrong) = places(graph, opsets);
         if graph.output.is_empty() {
             wrong.push((None, Kind::NoOutputs));
         }
@@ -99,7 +104,7 @@ impl<'a> Links<'a> {
             Some(Place::Output { node }) => Some(*node),
             Some(Place::Input | Place::Initializer(_) | Place::Sparse(_)) => None,
             None => {
-                wrong.push((reader.map(node_name), Kind::UnknownTensor(name.to_owned())));
+                wrong.push((reader.map(|node| node_name(node, opsets)), Kind::UnknownTensor(name.to_owned())));
                 None
             }
         };
@@ -111,7 +116,7 @@ impl<'a> Links<'a> {
     }
 
     /// The nodes that an output needs, in the file's order where that is one in which they can run.
-    fn order(&self, graph: &GraphProto) -> Result<Vec<usize>, Vec<Wrong>> {
+    fn order(&self, graph: &GraphProto, opsets: &Opsets) -> Result<Vec<usize>, Vec<Wrong>> {
         let live = self.live();
         let mut waiting_for = vec![0usize; graph.node.len()];
         let mut readers = vec![Vec::new(); graph.node.len()];
@@ -133,7 +138,7 @@ impl<'a> Links<'a> {
             }
         }
         match (0..live.len()).find(|&node| live[node] && waiting_for[node] > 0) {
-            Some(node) => Err(vec![(Some(node_name(&graph.node[node])), Kind::Cycle)]),
+            Some(node) => Err(vec![(Some(node_name(&graph.node[node], opsets)), Kind::Cycle)]),
             None => Ok(order),
         }
     }
@@ -150,20 +155,19 @@ impl<'a> Links<'a> {
     }
 }
 
-/// The name of a node of the file; its first output's where it has none.
-pub(super) fn node_name(node: &NodeProto) -> NodeName {
-    let output = || node.output.iter().find(|name| !name.is_empty());
-    let name = if node.name.is_empty() { output().unwrap_or(&node.op_type) } else { &node.name };
-    NodeName { name: name.clone(), op: node.op_type.clone() }
+/// A node of the file, as messages name it.
+pub(super) fn node_name(node: &NodeProto, opsets: &Opsets) -> NodeName {
+    NodeName { name: called(node).to_owned(), op: node.op_type.clone(), opset: opsets.version(&node.domain) }
 }
 
-/// "ai.onnx" and "" are one domain.
-fn plain_domain(domain: &str) -> String {
-    if domain == "ai.onnx" { String::new() } else { domain.to_owned() }
+/// The name of a node of the file; its first output's where it has none.
+pub(super) fn called(node: &NodeProto) -> &str {
+    let output = || node.output.iter().find(|name| !name.is_empty());
+    if node.name.is_empty() { output().unwrap_or(&node.op_type) } else { &node.name }
 }
 
 /// Where each name is made. An initializer may stand among the inputs too, and then it is a weight.
-fn places(graph: &GraphProto) -> (HashMap<&str, Place>, Vec<Wrong>) {
+fn places<'a>(graph: &'a GraphProto, opsets: &Opsets) -> (HashMap<&'a str, Place>, Vec<Wrong>) {
     let mut places = HashMap::new();
     let mut wrong = Vec::new();
     for input in &graph.input {
@@ -180,7 +184,7 @@ fn places(graph: &GraphProto) -> (HashMap<&str, Place>, Vec<Wrong>) {
     for (i, node) in graph.node.iter().enumerate() {
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             if places.insert(name, Place::Output { node: i }).is_some() {
-                wrong.push((Some(node_name(node)), Kind::MadeTwice(name.clone())));
+                wrong.push((Some(node_name(node, opsets)), Kind::MadeTwice(name.clone())));
             }
         }
     }
@@ -188,7 +192,7 @@ fn places(graph: &GraphProto) -> (HashMap<&str, Place>, Vec<Wrong>) {
 }
 
 /// Gives ids to what is left, in order.
-fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTreeMap<String, i64>) -> Graph {
+fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: Opsets) -> Graph {
     let is_output: HashSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
     let mut is_read = is_output.clone();
     is_read.extend(order.iter().flat_map(|&position| &graph.node[position].input).map(String::as_str));
@@ -204,11 +208,11 @@ fn assemble(graph: &GraphProto, links: &Links<'_>, order: &[usize], opsets: BTre
             continue;
         }
         let id = NodeId::from(nodes.len());
-        let name = node_name(node);
+        let name = node_name(node, &opsets);
         let outputs = node.output.iter().enumerate().map(|(i, output)| builder.output(i, output, id, &name)).collect();
         nodes.push(Node {
             name,
-            domain: plain_domain(&node.domain),
+            domain: plain_domain(&node.domain).to_owned(),
             inputs,
             outputs,
             attributes: node.attribute.clone(),

@@ -1,12 +1,15 @@
 //! A fact for every value and a form for every node, from first to last.
 
+use std::collections::BTreeSet;
+
 use super::Options;
 use super::control;
+use super::dims::Dims;
 use super::error::{Kind, NodeName};
 use super::expand::{Choice, Decision};
 use super::fact::{ElementType, Fact, Known};
 use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
-use super::inputs::{self, Inputs, Names};
+use super::inputs::{Inputs, Names};
 use super::ops::{self, Context, Form, Lowered, Note, Refusal};
 use super::proto::{TensorShapeProto, type_proto};
 use crate::ir::IdVec;
@@ -18,42 +21,74 @@ pub(super) struct TypedGraph {
     pub(super) forms: IdVec<NodeId, Form>,
     /// What the user should know, by node where it is one's matter.
     pub(super) warnings: Vec<(NodeName, String)>,
-    /// What the user can give sizes to.
-    pub(super) names: Names,
+    /// What the user can give of its nodes.
+    pub(super) met: Names,
 }
 
 /// Why a graph has no facts of all its values.
 pub(super) enum Untyped {
     Wrong(Vec<Wrong>),
-    /// Nodes have bodies, which are now to take their place; and what was assumed.
-    Decided(Vec<Decision>, Vec<(NodeName, String)>),
+    /// Nodes have bodies, which are now to take their place.
+    Decided {
+        decisions: Vec<Decision>,
+        /// What was assumed.
+        warnings: Vec<(NodeName, String)>,
+        /// What the user can give of them.
+        met: Names,
+    },
 }
 
 impl TypedGraph {
     /// Runs every operator's rule. Where one fails, those that do not need its result run on, so that all errors come
     /// at once.
-    pub(super) fn new(graph: Graph, options: &Options) -> Result<Self, Untyped> {
+    pub(super) fn new(graph: Graph, options: &Options, dims: &Dims) -> Result<Self, Untyped> {
         let mut inference = Inference {
             options,
+            dims,
             facts: graph.values.iter().map(|_| None).collect(),
             warnings: Vec::new(),
             wrong: Vec::new(),
             decisions: Vec::new(),
             assumed: Vec::new(),
+            met: Names::default(),
         };
-        let names = inference.sources(&graph);
+        inference.sources(&graph);
+        if let (Some(what), Some(node)) =
+            (graph.opsets.assumed(), graph.nodes.iter().find(|node| node.domain.is_empty()))
+        {
+            inference.warnings.push((node.name.clone(), what));
+        }
         let forms = graph.nodes.ids().map(|id| inference.node(&graph, id)).collect();
         inference.check_declared(&graph);
-        let Inference { options: _, facts, warnings, wrong, mut decisions, assumed } = inference;
+        let Inference { options: _, dims: _, facts, warnings, wrong, mut decisions, assumed, met } = inference;
         if !decisions.is_empty() {
             decisions.sort_by_key(|decision| decision.position);
-            return Err(Untyped::Decided(decisions, assumed));
+            return Err(Untyped::Decided { decisions, warnings: assumed, met });
         }
         let facts: Option<IdVec<ValueId, Fact>> = facts.into_iter().collect::<Option<Vec<_>>>().map(IdVec::from_iter);
         match facts {
-            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings, names }),
+            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings, met }),
             Some(_) | None => Err(Untyped::Wrong(wrong)),
         }
+    }
+
+    /// Puts the tensors of sequences in the place of those among the outputs.
+    pub(super) fn spread_outputs(&mut self) {
+        let mut outputs = Vec::new();
+        for &output in &self.graph.outputs {
+            match self.facts[output].as_sequence() {
+                Some(items) => outputs.extend(items.iter().map(|item| item.value)),
+                None => outputs.push(output),
+            }
+        }
+        let mut seen = BTreeSet::new();
+        self.graph.outputs = outputs.into_iter().filter(|&value| seen.insert(value)).collect();
+    }
+
+    /// What is wrong with a node of which all is known.
+    pub(super) fn refused(&self, node: NodeId, refusal: Refusal) -> Wrong {
+        let node = &self.graph.nodes[node];
+        refused(node, refusal, &seen(node, |value| Some(&self.facts[value])))
     }
 
     /// The fact of a node's input that is there.
@@ -65,18 +100,20 @@ impl TypedGraph {
 
 struct Inference<'a> {
     options: &'a Options,
+    dims: &'a Dims,
     /// `None` of what depends on an error.
     facts: IdVec<ValueId, Option<Fact>>,
     warnings: Vec<(NodeName, String)>,
     wrong: Vec<Wrong>,
     decisions: Vec<Decision>,
     assumed: Vec<(NodeName, String)>,
+    met: Names,
 }
 
 impl Inference<'_> {
     /// Facts of inputs and initializers.
-    fn sources(&mut self, graph: &Graph) -> Names {
-        let mut inputs = Inputs::new(self.options);
+    fn sources(&mut self, graph: &Graph) {
+        let mut inputs = Inputs::new(self.options, self.dims);
         for (id, value) in graph.values.iter_with_ids() {
             self.facts[id] = match &value.source {
                 Source::Node(_) => continue,
@@ -89,18 +126,16 @@ impl Inference<'_> {
                 }
             };
         }
-        let (names, wrong) = inputs.finish();
-        self.wrong.splice(0..0, wrong);
-        names
+        self.wrong.splice(0..0, inputs.finish());
     }
 
     /// The form of a node, and facts of its outputs.
     fn node(&mut self, graph: &Graph, id: NodeId) -> Form {
         let node = &graph.nodes[id];
-        let opset = graph.opsets.get(&node.domain).copied().unwrap_or(1);
+        let opset = node.name.opset;
         let op = ops::find(node);
         if op.is_none() && !control::is_control(node) && self.declared_outputs(graph, node).is_none() {
-            self.note_unknown(node, opset);
+            self.note_unknown(node);
             return Form::Constant;
         }
         let mut inputs = Vec::with_capacity(node.inputs.len());
@@ -112,15 +147,17 @@ impl Inference<'_> {
             }
         }
         if control::is_control(node) {
-            match control::decide(node, &inputs, opset, self.options) {
-                Ok((decision, note)) => self.decide(node, decision, note),
-                Err(refusal) => self.wrong.push((Some(node.name.clone()), refusal.into())),
+            if node.name.op == "Loop" {
+                self.met.loops.insert(node.name.name.clone());
             }
-            return Form::Constant;
+            return match control::decide(graph, node, &inputs, self.options) {
+                Ok((decision, note)) => self.decide(node, decision, note),
+                Err(refusal) => self.refuse(node, refusal),
+            };
         }
         // Without inputs, an operator that is no constant makes random numbers.
         let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
-        let cx = Context::new(node, inputs, opset);
+        let cx = Context::new(node, inputs, self.options.dims.get(&node.name.name).copied());
         let lowered = match op {
             Some(op) if opset < op.since => Err(Refusal::new(format!(
                 "has the form of operator set {opset}, of which the oldest that is known is {}",
@@ -130,26 +167,26 @@ impl Inference<'_> {
             None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
         };
         match lowered {
-            Ok(Lowered { outputs: _, form: _, warning, body: Some(body) }) if !all_constant => {
-                let choice = Choice::Body(body.into_graph());
-                self.decide(node, Decision { position: node.position, choice }, warning);
-                Form::Constant
+            Ok(Lowered { outputs, form, warning, body: Some(body) }) if !all_constant || outputs.is_empty() => {
+                if !outputs.is_empty() {
+                    self.settle(node, Lowered::new(outputs, form), false);
+                }
+                let (body, others) = body.into_graph();
+                let choice = Choice::Body(body, others.iter().map(|&value| graph.name(value)).collect());
+                self.decide(node, Decision { position: node.position, choice }, warning)
             }
             Ok(lowered) => self.settle(node, lowered, all_constant),
-            Err(refusal) => {
-                let Refusal { what, mend } = refusal;
-                let what = format!("{what} (operator set {opset}, {})", cx.seen());
-                self.wrong.push((Some(node.name.clone()), Refusal { what, mend }.into()));
-                Form::Constant
-            }
+            Err(refusal) => self.refuse(node, refusal),
         }
     }
 
-    fn decide(&mut self, node: &Node, decision: Decision, note: Option<Note>) {
+    fn decide(&mut self, node: &Node, decision: Decision, note: Option<Note>) -> Form {
         self.decisions.push(decision);
-        if let Some(Note::Size(what) | Note::Cost(what)) = note {
-            self.assumed.push((node.name.clone(), what));
+        match note {
+            Some(Note::Size(what) | Note::Cost(what)) => self.assumed.push((node.name.clone(), what)),
+            Some(Note::Bound(_)) | None => {}
         }
+        Form::Constant
     }
 
     /// Notes the facts of a node's outputs; what needs constants alone is one.
@@ -161,8 +198,8 @@ impl Inference<'_> {
             let Some(output) = output else { continue };
             let fact = match outputs.get(i) {
                 Some(fact) if fact.elements().is_some() => fact.clone(),
-                Some(_) => return self.refuse(node, format!("makes an output {i} that is too large")),
-                None => return self.refuse(node, format!("has an output {i} that is not known")),
+                Some(_) => return self.refuse(node, Refusal::new(format!("makes an output {i} that is too large"))),
+                None => return self.refuse(node, Refusal::new(format!("has an output {i} that is not known"))),
             };
             let fact = if is_constant { made_constant(fact) } else { empty_is_constant(fact) };
             self.facts[output] = Some(fact);
@@ -171,25 +208,43 @@ impl Inference<'_> {
         match warning {
             Some(Note::Size(what)) => self.warnings.push((node.name.clone(), what)),
             Some(Note::Cost(what)) if !is_constant => self.warnings.push((node.name.clone(), what)),
+            Some(Note::Bound(what)) => self.bound(node, what),
             Some(Note::Cost(_)) | None => {}
         }
         if is_constant { Form::Constant } else { form }
     }
 
-    fn refuse(&mut self, node: &Node, what: String) -> Form {
-        self.wrong.push((Some(node.name.clone()), Refusal::new(what).into()));
+    /// Notes that only data decides a size, which the user may give by the node's name.
+    fn bound(&mut self, node: &Node, what: &str) {
+        let name = &node.name.name;
+        self.met.dims.insert(name.clone());
+        if !self.options.dims.contains_key(name) {
+            let what = format!(
+                "has an output whose size the data decides; the upper bound is taken: {what}; or give it, as in --dim \
+                 {name}=1"
+            );
+            self.warnings.push((node.name.clone(), what));
+        }
+    }
+
+    fn refuse(&mut self, node: &Node, refusal: Refusal) -> Form {
+        self.wrong.push(refused(node, refusal, &self.seen(node)));
         Form::Constant
     }
 
+    fn seen(&self, node: &Node) -> String {
+        seen(node, |value| self.facts[value].as_ref())
+    }
+
     /// Each unknown operator once, with the first node that has it.
-    fn note_unknown(&mut self, node: &Node, opset: i64) {
+    fn note_unknown(&mut self, node: &Node) {
         let domain = if node.domain.is_empty() { "ai.onnx" } else { &node.domain };
         let is_same = |(other, kind): &Wrong| {
             let same_op = other.as_ref().is_some_and(|other| other.op == node.name.op);
-            same_op && matches!(kind, Kind::UnknownOperator { domain: other, opset: _ } if other == domain)
+            same_op && matches!(kind, Kind::UnknownOperator { domain: other, seen: _ } if other == domain)
         };
         if !self.wrong.iter().any(is_same) {
-            let kind = Kind::UnknownOperator { domain: domain.to_owned(), opset };
+            let kind = Kind::UnknownOperator { domain: domain.to_owned(), seen: self.seen(node) };
             self.wrong.push((Some(node.name.clone()), kind));
         }
     }
@@ -214,7 +269,7 @@ impl Inference<'_> {
 
     /// The sizes that a shape has, where it says them or the user does.
     fn declared_sizes(&self, shape: &TensorShapeProto) -> Vec<Option<u64>> {
-        shape.dim.iter().map(|dim| inputs::size_of(dim, self.options)).collect()
+        shape.dim.iter().map(|dim| self.dims.known(dim)).collect()
     }
 
     /// Warns where the file says another shape than ours.
@@ -228,13 +283,38 @@ impl Inference<'_> {
             let agrees = sizes.len() == fact.rank()
                 && sizes.iter().zip(&fact.shape).all(|(declared, &ours)| declared.is_none_or(|size| size == ours));
             if !agrees {
-                let ours = ops::shown(&fact.shape);
-                let what =
-                    format!("makes '{}' of shape {ours}, though the file declares another; ours stands", value.name);
+                let (name, ours, theirs) = (&value.name, ops::shown(&fact.shape), declared_shown(&sizes));
+                let what = format!("makes '{name}' of shape {ours}, though the file declares {theirs}; ours stands");
                 self.warnings.push((graph.nodes[*node].name.clone(), what));
             }
         }
     }
+}
+
+/// The shapes of a node's inputs, for messages.
+fn seen<'a>(node: &Node, fact: impl Fn(ValueId) -> Option<&'a Fact>) -> String {
+    let one = |input: &Option<ValueId>| match input.map(&fact) {
+        None => "none".to_owned(),
+        Some(None) => "unknown".to_owned(),
+        Some(Some(fact)) => ops::shown(&fact.shape),
+    };
+    match &node.inputs[..] {
+        [] => "no inputs".to_owned(),
+        [only] => format!("input {}", one(only)),
+        all => format!("inputs {}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// A declared shape, as [`ops::shown`] shows one.
+fn declared_shown(sizes: &[Option<u64>]) -> String {
+    if sizes.is_empty() {
+        return ops::shown(&[]);
+    }
+    sizes.iter().map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string())).collect::<Vec<_>>().join("×")
+}
+
+fn refused(node: &Node, Refusal { what, mend }: Refusal, seen: &str) -> Wrong {
+    (Some(node.name.clone()), Refusal { what: format!("{what} ({seen})"), mend }.into())
 }
 
 fn made_constant(fact: Fact) -> Fact {

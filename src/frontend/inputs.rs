@@ -3,54 +3,78 @@
 use std::collections::BTreeSet;
 
 use super::Options;
+use super::dims::{self, Dims, Size};
 use super::error::Kind;
 use super::fact::{ElementType, Fact};
 use super::graph::{Value, Wrong};
 use super::ops::Refusal;
-use super::proto::tensor_shape_proto::{Dimension, dimension};
-use super::proto::type_proto;
-use super::proto::{TensorShapeProto, TypeProto};
+use super::proto::{GraphProto, TensorShapeProto, TypeProto, type_proto};
 
 /// The inputs that have been met.
 pub(super) struct Inputs<'a> {
     options: &'a Options,
-    pub(super) names: Names,
-    pub(super) wrong: Vec<Wrong>,
+    dims: &'a Dims,
+    wrong: Vec<Wrong>,
     /// Names of dimensions without a size, in the order in which they are met.
     unbound: Vec<String>,
-    /// Inputs with a dimension that has neither size nor name.
-    unnamed: Vec<String>,
+    /// Inputs with a dimension that has neither size nor name, each with a shape that it might have.
+    unnamed: Vec<(String, Vec<u64>)>,
 }
 
-/// What `--dim` and `--shape` can name in a model.
+/// What `--dim`, `--shape` and `--trip` can name in a model.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) dims: BTreeSet<String>,
     pub(super) inputs: BTreeSet<String>,
+    pub(super) loops: BTreeSet<String>,
+}
+
+impl Names {
+    pub(super) fn extend(&mut self, more: Self) {
+        let Self { dims, inputs, loops } = more;
+        self.dims.extend(dims);
+        self.inputs.extend(inputs);
+        self.loops.extend(loops);
+    }
+
+    /// Those of a graph's inputs, needed or not; an initializer may stand among them, but is none.
+    pub(super) fn of(graph: &GraphProto) -> Self {
+        let weights: BTreeSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        let mut names = Self::default();
+        for input in graph.input.iter().filter(|input| !weights.contains(input.name.as_str())) {
+            names.inputs.insert(input.name.clone());
+            let shape = input.r#type.as_ref().and_then(tensor_of).and_then(|tensor| tensor.shape.as_ref());
+            names.dims.extend(shape.iter().flat_map(|shape| &shape.dim).flat_map(dims::names));
+        }
+        names
+    }
 }
 
 impl<'a> Inputs<'a> {
-    pub(super) fn new(options: &'a Options) -> Self {
-        let (names, wrong) = (Names::default(), Vec::new());
-        Self { options, names, wrong, unbound: Vec::new(), unnamed: Vec::new() }
+    pub(super) fn new(options: &'a Options, dims: &'a Dims) -> Self {
+        Self { options, dims, wrong: Vec::new(), unbound: Vec::new(), unnamed: Vec::new() }
     }
 
     /// The fact of an input; `None` where something is wrong with it, which is noted.
     pub(super) fn fact(&mut self, value: &Value) -> Option<Fact> {
-        self.names.inputs.insert(value.name.clone());
-        let tensor = value.declared.as_ref().and_then(tensor_of);
-        let Some(tensor) = tensor else { return self.refuse(value, "that is no tensor") };
+        let Some(tensor) = value.declared.as_ref().and_then(tensor_of) else {
+            let kind = value.declared.as_ref().map_or("no tensor", kind_of);
+            let what = format!("has input '{}' that is {kind}", value.name);
+            let mend = match kind {
+                "a sequence" => format!("say how many tensors it has, as in --shape '{}=3'", value.name).into(),
+                _ => "take out the nodes that read it, and give the model the tensor that they make".into(),
+            };
+            self.wrong.push((None, Refusal { what, mend }.into()));
+            return None;
+        };
         let Some(element) = ElementType::from_onnx(tensor.elem_type.into()) else {
             return self.refuse(value, "of an unknown type");
         };
-        for dim in tensor.shape.iter().flat_map(|shape| &shape.dim) {
-            self.names.dims.extend(name_of(dim).map(str::to_owned));
-        }
         let shape = match (self.options.shapes.get(&value.name), &tensor.shape) {
             (Some(given), _) => given.clone(),
             (None, Some(declared)) => self.sizes(&value.name, declared)?,
             (None, None) => {
-                self.unnamed.push(value.name.clone());
+                self.unnamed.push((value.name.clone(), vec![1, 128]));
                 return None;
             }
         };
@@ -63,19 +87,32 @@ impl<'a> Inputs<'a> {
 
     /// The sizes that an input declares, all of which have to be known.
     fn sizes(&mut self, input: &str, shape: &TensorShapeProto) -> Option<Vec<u64>> {
-        let sizes: Vec<_> = shape.dim.iter().map(|dim| size_of(dim, self.options)).collect();
-        if shape.dim.iter().zip(&sizes).any(|(dim, size)| size.is_none() && name_of(dim).is_none()) {
-            self.unnamed.push(input.to_owned());
+        let sizes: Vec<Size> = shape.dim.iter().map(|dim| self.dims.size(dim)).collect();
+        if sizes.iter().any(|size| matches!(size, Size::Unnamed)) {
+            let example = shape.dim.iter().map(|dim| self.dims.known(dim).unwrap_or(1)).collect();
+            self.unnamed.push((input.to_owned(), example));
             return None;
         }
-        for (dim, size) in shape.dim.iter().zip(&sizes) {
-            if let (None, Some(name)) = (size, name_of(dim))
-                && !self.unbound.iter().any(|known| known == name)
-            {
-                self.unbound.push(name.to_owned());
+        let mut known = Vec::with_capacity(sizes.len());
+        for size in sizes {
+            match size {
+                Size::Known(size) => known.push(size),
+                Size::Unbound(names) => {
+                    for name in names {
+                        if !self.unbound.contains(&name) {
+                            self.unbound.push(name);
+                        }
+                    }
+                }
+                Size::Unnamed => {}
+                Size::Unsound(dim) => {
+                    let what = format!("has input '{input}' with a dimension '{dim}', which is then no size");
+                    let mend = format!("give other sizes to its names, or one to itself, as in --dim '{dim}=1'").into();
+                    self.wrong.push((None, Refusal { what, mend }.into()));
+                }
             }
         }
-        sizes.into_iter().collect()
+        (known.len() == shape.dim.len()).then_some(known)
     }
 
     fn refuse(&mut self, value: &Value, what: &str) -> Option<Fact> {
@@ -85,19 +122,19 @@ impl<'a> Inputs<'a> {
     }
 
     /// All that is wrong with the inputs; that which takes but a flag first.
-    pub(super) fn finish(mut self) -> (Names, Vec<Wrong>) {
+    pub(super) fn finish(mut self) -> Vec<Wrong> {
         if !self.unnamed.is_empty() {
             self.wrong.insert(0, (None, Kind::UnboundInputs(self.unnamed)));
         }
         if !self.unbound.is_empty() {
             self.wrong.insert(0, (None, Kind::UnboundDims(self.unbound)));
         }
-        (self.names, self.wrong)
+        self.wrong
     }
 }
 
 /// The tensor that a type is, or may be.
-fn tensor_of(declared: &TypeProto) -> Option<&type_proto::Tensor> {
+pub(super) fn tensor_of(declared: &TypeProto) -> Option<&type_proto::Tensor> {
     match declared.value.as_ref()? {
         type_proto::Value::TensorType(tensor) => Some(tensor),
         type_proto::Value::OptionalType(inner) => tensor_of(inner.elem_type.as_ref()?),
@@ -107,18 +144,13 @@ fn tensor_of(declared: &TypeProto) -> Option<&type_proto::Tensor> {
     }
 }
 
-/// The size of a dimension, where the file says it or the user does. 0 stands for an unknown one in many files.
-pub(super) fn size_of(dim: &Dimension, options: &Options) -> Option<u64> {
-    match dim.value.as_ref()? {
-        dimension::Value::DimValue(size) => u64::try_from(*size).ok().filter(|&size| size > 0),
-        dimension::Value::DimParam(_) => options.dims.get(name_of(dim)?).copied().filter(|&size| size > 0),
-    }
-}
-
-/// The name of a dimension, where it can be told from others: many exporters call all of them `?`.
-fn name_of(dim: &Dimension) -> Option<&str> {
-    match dim.value.as_ref()? {
-        dimension::Value::DimParam(name) if !name.is_empty() && !name.starts_with('?') => Some(name),
-        dimension::Value::DimParam(_) | dimension::Value::DimValue(_) => None,
+/// What a type is called that is no tensor.
+fn kind_of(declared: &TypeProto) -> &'static str {
+    match &declared.value {
+        Some(type_proto::Value::SequenceType(_)) => "a sequence",
+        Some(type_proto::Value::MapType(_)) => "a map",
+        Some(type_proto::Value::SparseTensorType(_)) => "a sparse tensor",
+        Some(type_proto::Value::OptionalType(inner)) => inner.elem_type.as_deref().map_or("no tensor", kind_of),
+        Some(type_proto::Value::TensorType(_)) | None => "no tensor",
     }
 }

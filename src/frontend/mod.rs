@@ -10,9 +10,11 @@
 mod arithmetic;
 mod constant;
 mod control;
+mod dims;
 mod emit;
 mod error;
 mod expand;
+mod expression;
 mod fact;
 mod fingerprint;
 mod flat;
@@ -22,6 +24,8 @@ mod infer;
 mod inputs;
 mod mapped;
 mod ops;
+mod opsets;
+mod payload;
 mod proto;
 mod uses;
 mod view;
@@ -35,8 +39,11 @@ use bytes::Bytes;
 pub use error::{Error, Errors, Kind, NodeName};
 
 use crate::ir::Model;
+use dims::Dims;
 use graph::{Graph, Wrong};
 use infer::{TypedGraph, Untyped};
+use inputs::Names;
+use opsets::Opsets;
 use proto::ModelProto;
 
 /// Bodies within bodies deeper than this are no network's.
@@ -45,9 +52,11 @@ const DEEPEST: usize = 64;
 /// What the user says of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Sizes of named dimensions: `--dim batch=1`.
+    /// Sizes of named dimensions: `--dim batch=1`. Of `past + 1` the size follows from that of `past`, unless it is given
+    /// itself. By the name of a node, a size that only data decides, in place of its upper bound.
     pub dims: BTreeMap<String, u64>,
-    /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares.
+    /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares, and give the names in
+    /// what it declares a size. Of a sequence, how many tensors it has.
     pub shapes: BTreeMap<String, Vec<u64>>,
     /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
     pub trips: BTreeMap<String, u64>,
@@ -60,32 +69,38 @@ pub struct Options {
 pub struct Import {
     /// The model; it passes [`Model::check`].
     pub model: Model,
-    /// The names of the dimensions of its inputs, which [`Options::dims`] may give.
+    /// The names of the dimensions of its inputs, and of nodes whose sizes only data decides, which [`Options::dims`] may
+    /// give.
     pub dims: BTreeSet<String>,
     /// The names of its inputs, which [`Options::shapes`] may give.
     pub inputs: BTreeSet<String>,
+    /// The names of its loops, whose steps [`Options::trips`] may give.
+    pub loops: BTreeSet<String>,
     /// Of each node in order; then where the file declares another shape than ours.
     pub warnings: Vec<Warning>,
 }
 
 impl Options {
-    /// Names that are given and that none of the models has, as a user sees them: those of a `--dim` that no input has,
-    /// of a `--shape` that is no input's. Several models may share one set of options.
+    /// Names that are given and that none of the models has, as a user sees them: those of a `--dim` that no input or node
+    /// has, of a `--shape` that is no input's, of a `--trip` that is no loop's. Several models may share one set of options.
     pub fn unknown_names(&self, imports: &[&Import]) -> Vec<Error> {
-        let all = |names: fn(&Import) -> &BTreeSet<String>| -> BTreeSet<&String> {
-            imports.iter().flat_map(|&import| names(import)).collect()
-        };
         let file: Vec<_> = imports.iter().map(|import| import.model.name.as_str()).collect();
-        let error = |what, name: &String, known: &BTreeSet<&String>| {
-            let known = known.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-            let known = if known.is_empty() { "none".to_owned() } else { known };
-            let kind = Kind::NoSuchName { what, name: name.clone(), known };
-            Error { file: file.join(" and "), node: None, kind }
+        let of = |what, given: Vec<&String>, names: fn(&Import) -> &BTreeSet<String>| -> Vec<Error> {
+            let known: BTreeSet<&String> = imports.iter().flat_map(|&import| names(import)).collect();
+            let unknown = given.into_iter().filter(|name| !known.contains(name)).map(|name| {
+                let known = known.iter().map(|&name| name.clone()).collect();
+                Error {
+                    file: file.join(" and "),
+                    node: None,
+                    kind: Kind::NoSuchName { what, name: name.clone(), known },
+                }
+            });
+            unknown.collect()
         };
-        let (dims, inputs) = (all(|import| &import.dims), all(|import| &import.inputs));
-        let no_dims = self.dims.keys().filter(|name| !dims.contains(name)).map(|name| error("dimension", name, &dims));
-        let no_inputs = self.shapes.keys().filter(|name| !inputs.contains(name));
-        no_dims.chain(no_inputs.map(|name| error("input", name, &inputs))).collect()
+        let dims = of("dimension", self.dims.keys().collect(), |import| &import.dims);
+        let inputs = of("input", self.shapes.keys().collect(), |import| &import.inputs);
+        let loops = of("loop", self.trips.keys().collect(), |import| &import.loops);
+        [dims, inputs, loops].into_iter().flatten().collect()
     }
 }
 
@@ -120,11 +135,14 @@ pub struct Inferred {
 #[doc(hidden)]
 pub fn infer_outputs(bytes: Bytes, options: &Options) -> Result<(Vec<Inferred>, Vec<Warning>), Errors> {
     let typed = proto::decode(bytes).map_err(|kind| vec![(None, kind)]).and_then(|proto| typed(proto, options));
-    let typed = typed.map_err(|wrong| in_file("model", wrong))?;
+    let (typed, _) = typed.map_err(|wrong| in_file("model", wrong))?;
     let inferred = |&value: &graph::ValueId| {
         let fact = &typed.facts[value];
-        let items = fact.as_sequence().unwrap_or(std::slice::from_ref(fact));
-        let tensors = items.iter().map(|item| (item.shape.clone(), item.element.name())).collect();
+        let tensors = match fact.as_sequence() {
+            Some(items) => items.iter().map(|item| &item.fact).collect(),
+            None => vec![fact],
+        };
+        let tensors = tensors.into_iter().map(|fact| (fact.shape.clone(), fact.element.name())).collect();
         Inferred { name: typed.graph.values[value].name.clone(), tensors, is_sequence: fact.as_sequence().is_some() }
     };
     Ok((typed.graph.outputs.iter().map(inferred).collect(), warnings(typed.warnings)))
@@ -150,33 +168,39 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
-    let typed = typed(proto, options)?;
+    let (mut typed, names) = typed(proto, options)?;
+    typed.spread_outputs();
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
     let model = Model { name: name.to_owned(), fingerprint, tensors, layers };
     model.check().map_err(|fault| vec![(None, Kind::Unsound(fault))])?;
-    let inputs::Names { dims, inputs } = typed.names;
-    Ok(Import { model, dims, inputs, warnings: warnings([typed.warnings, assumed].concat()) })
+    let Names { dims, inputs, loops } = names;
+    Ok(Import { model, dims, inputs, loops, warnings: warnings([typed.warnings, assumed].concat()) })
 }
 
-/// A graph whose every value has a shape: with functions, branches and loops in place.
-fn typed(mut proto: ModelProto, options: &Options) -> Result<TypedGraph, Vec<Wrong>> {
+/// A graph whose every value has a shape: with functions, branches and loops in place. And what the user can give.
+fn typed(mut proto: ModelProto, options: &Options) -> Result<(TypedGraph, Names), Vec<Wrong>> {
     expand::inline(&mut proto).map_err(|wrong| vec![wrong])?;
-    let opset = proto.opset_import.iter().find(|set| matches!(set.domain.as_str(), "" | "ai.onnx"));
-    let opset = opset.map_or(1, |set| set.version);
+    let opsets = Opsets::of(&proto);
+    let graph = proto.graph.get_or_insert_default();
+    let spread = expand::sequences(graph, &options.shapes);
+    let (dims, mut names) = (Dims::new(options, graph), Names::of(graph));
+    names.inputs.extend(spread);
     let mut assumed = Vec::new();
     for _ in 0..DEEPEST {
-        match TypedGraph::new(Graph::new(&proto)?, options) {
+        match TypedGraph::new(Graph::new(&proto)?, options, &dims) {
             Ok(mut typed) => {
                 typed.warnings.splice(0..0, assumed);
-                return Ok(typed);
+                names.extend(std::mem::take(&mut typed.met));
+                return Ok((typed, names));
             }
             Err(Untyped::Wrong(wrong)) => return Err(wrong),
-            Err(Untyped::Decided(decisions, more)) => {
-                assumed.extend(more);
+            Err(Untyped::Decided { decisions, warnings, met }) => {
+                assumed.extend(warnings);
+                names.extend(met);
                 let graph = proto.graph.get_or_insert_default();
-                expand::control(graph, &decisions, opset).map_err(|wrong| vec![wrong])?;
+                expand::control(graph, &decisions, &opsets).map_err(|wrong| vec![wrong])?;
             }
         }
     }

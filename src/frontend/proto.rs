@@ -27,6 +27,11 @@ pub(super) fn decode(bytes: Bytes) -> Result<ModelProto, Kind> {
     }
 }
 
+/// Elements of an int64 tensor, as `raw_data` has them.
+pub(super) fn raw(ints: &[i64]) -> Bytes {
+    ints.iter().flat_map(|int| int.to_le_bytes()).collect()
+}
+
 /// Whether the beginning has only what text has. A model begins with the tag and the value of a small number.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let beginning = &bytes[..bytes.len().min(256)];

@@ -75,6 +75,20 @@ impl Graph {
         self
     }
 
+    /// A float input with dimensions that are numbers or names.
+    pub(crate) fn named_input(mut self, name: &str, dims: &[&str]) -> Self {
+        let mut input = value(name, &vec![1; dims.len()], FLOAT);
+        let shape = input.type_.as_mut().unwrap().mut_tensor_type().shape.as_mut().unwrap();
+        for (dim, &given) in shape.dim.iter_mut().zip(dims) {
+            match given.parse() {
+                Ok(size) => dim.set_dim_value(size),
+                Err(_) => dim.set_dim_param(given.into()),
+            }
+        }
+        self.graph.input.push(input);
+        self
+    }
+
     /// Lets every node of an operator that reads one value read another.
     pub(crate) fn rewire(mut self, op: &str, from: &str, to: &str) -> Self {
         for node in self.graph.node.iter_mut().filter(|node| node.op_type == op) {

@@ -9,12 +9,12 @@ mod views;
 
 use std::collections::BTreeSet;
 
-use super::error::{Kind, NodeName};
+use super::error::NodeName;
 use super::fact::Fact;
 use super::fuse::{Group, Groups};
 use super::graph::{NodeId, Source, ValueId, Wrong};
 use super::infer::TypedGraph;
-use super::ops::{self, Form, Nest, Pointwise, Read};
+use super::ops::{self, Form, Nest, Pointwise, Read, Refusal};
 use super::uses::Uses;
 use super::view::{self, compose};
 use crate::ir::{self, Access, DimId, IdVec, Layer, LayerId, Operand, Tensor, TensorId, TensorKind};
@@ -241,16 +241,17 @@ impl Emitter<'_> {
         let place = self.place(result)?;
         let access = compose(&place.map, written).map_err(|error| self.out_of_range(node, error))?;
         let write = Operand { tensor: place.tensor, access: Some(access) };
-        self.finish(self.typed.graph.nodes[node].name.clone(), draft, write);
+        let NodeName { name, op, opset: _ } = self.typed.graph.nodes[node].name.clone();
+        self.finish(name, op, draft, write);
         Ok(())
     }
 
-    fn finish(&mut self, name: NodeName, draft: Draft, write: Operand) {
+    fn finish(&mut self, name: String, kind: String, draft: Draft, write: Operand) {
         let lane_operations = draft.lanes();
         let Draft { nodes, nest, reads, behind: _ } = draft;
         self.layers.push(Layer {
-            name: name.name,
-            kind: name.op,
+            name,
+            kind,
             nodes: nodes.into_iter().map(|node| self.typed.graph.nodes[node].name.name.clone()).collect(),
             op: nest.op,
             dims: nest.dims,
@@ -285,7 +286,11 @@ impl Emitter<'_> {
         let name = &self.typed.graph.values[value].name;
         let Some(element_bits) = fact.bits(self.float_bits) else {
             let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
-            return Err((None, Kind::Refused { what, mend: "take that part out of the model".into() }));
+            let refusal = Refusal { what, mend: "take that part out of the model".into() };
+            return Err(match self.typed.graph.values[value].source {
+                Source::Node(node) => self.typed.refused(node, refusal),
+                Source::Input | Source::Initializer(_) => (None, refusal.into()),
+            });
         };
         Ok(self.tensors.push(Tensor { name: name.clone(), shape: fact.shape.clone(), element_bits, kind }))
     }
@@ -294,13 +299,8 @@ impl Emitter<'_> {
         self.typed.graph.nodes[node].outputs.first().copied().flatten()
     }
 
-    fn refuse(&self, node: NodeId, what: &str) -> Wrong {
-        let mend = "export the model without it".to_owned();
-        (Some(self.typed.graph.nodes[node].name.clone()), Kind::Refused { what: what.to_owned(), mend })
-    }
-
-    fn out_of_range(&self, node: NodeId, _: view::OutOfRange) -> Wrong {
-        self.refuse(node, "has sizes that are out of range")
+    fn out_of_range(&self, node: NodeId, error: view::OutOfRange) -> Wrong {
+        self.typed.refused(node, error.into())
     }
 }
 

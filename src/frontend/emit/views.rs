@@ -76,11 +76,12 @@ impl Emitter<'_> {
             return Ok(());
         }
         let tensor = self.tensor(output, fact, TensorKind::Output)?;
-        let name = match self.typed.graph.values[output].source {
-            Source::Node(node) => self.typed.graph.nodes[node].name.clone(),
-            Source::Input | Source::Initializer(_) => {
-                NodeName { name: self.typed.graph.values[output].name.clone(), op: "Identity".into() }
+        let (name, kind) = match self.typed.graph.values[output].source {
+            Source::Node(node) => {
+                let NodeName { name, op, opset: _ } = self.typed.graph.nodes[node].name.clone();
+                (name, op)
             }
+            Source::Input | Source::Initializer(_) => (self.typed.graph.values[output].name.clone(), "Identity".into()),
         };
         let mut nest = Nest::vector(ops::MOVE);
         nest.write = nest.axes(&fact.shape, |_| false);
@@ -88,7 +89,7 @@ impl Emitter<'_> {
         let reads = vec![Operand { tensor: place.tensor, access }];
         let write = Operand { tensor, access: Some(nest.write.clone()) };
         let draft = Draft::new(place.through.iter().copied().collect(), nest, reads);
-        self.finish(name, draft, write);
+        self.finish(name, kind, draft, write);
         Ok(())
     }
 

@@ -1,10 +1,14 @@
-//! If, Loop and Scan: the branch that is taken, the steps one after the other.
+//! If, Loop, Scan and SequenceMap: the branch that is taken, the steps one after the other.
+
+use bytes::Bytes;
 
 use super::functions::identity;
+use super::sequences::sequence;
 use super::{MOST_NODES, Renaming};
 use crate::frontend::graph::{Wrong, node_name};
 use crate::frontend::ops::Refusal;
-use crate::frontend::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::frontend::opsets::Opsets;
+use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// What inference decides of a node of the file.
 #[derive(Debug)]
@@ -17,19 +21,21 @@ pub(in super::super) struct Decision {
 /// What stands in for a node.
 #[derive(Debug)]
 pub(in super::super) enum Choice {
-    /// Of an operator that is several layers: these.
-    Body(GraphProto),
+    /// Of an operator that is several layers: these, and what they read beside its inputs.
+    Body(GraphProto, Vec<String>),
     /// Of an If: the branch with this name.
     Branch(&'static str),
     /// Of a Loop: so many steps.
     Loop(u64),
     /// Of a Scan: so many steps.
     Scan(u64),
+    /// Of a SequenceMap: what each step is given.
+    Map(Vec<Vec<String>>),
 }
 
 /// Puts bodies in the place of the nodes that are decided, which come in order.
-pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opset: i64) -> Result<(), Wrong> {
-    let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset };
+pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opsets: &Opsets) -> Result<(), Wrong> {
+    let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset: opsets.version("") };
     let mut decisions = decisions.iter().peekable();
     for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
         match decisions.next_if(|decision| decision.position == position) {
@@ -38,7 +44,7 @@ pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], 
                 let unfit = || {
                     let refusal =
                         Refusal::new("has a body that does not fit its inputs and outputs, or too many steps");
-                    (Some(node_name(&node)), refusal.into())
+                    (Some(node_name(&node, opsets)), refusal.into())
                 };
                 bodies
                     .place(&node, &decision.choice)
@@ -63,9 +69,9 @@ impl Bodies {
     fn place(&mut self, node: &NodeProto, choice: &Choice) -> Option<()> {
         let prefix = &node.output.iter().find(|name| !name.is_empty())?.clone();
         match *choice {
-            Choice::Body(ref body) => {
+            Choice::Body(ref body, ref others) => {
                 self.weights(body, prefix);
-                let results = self.body(body, prefix, prefix, &node.input)?;
+                let results = self.body(body, prefix, prefix, &[&node.input[..], others].concat())?;
                 self.results(results, &node.output);
                 Some(())
             }
@@ -77,8 +83,22 @@ impl Bodies {
                 Some(())
             }
             Choice::Loop(steps) => self.steps(node, &Steps::of_loop(node)?, steps, prefix),
+            Choice::Map(ref steps) => self.map(node, attribute(node, "body")?.g.as_ref()?, steps, prefix),
             Choice::Scan(steps) => self.steps(node, &Steps::of_scan(node)?, steps, prefix),
         }
+    }
+
+    /// A body for each tensor of a sequence; what they give are sequences again.
+    fn map(&mut self, node: &NodeProto, body: &GraphProto, steps: &[Vec<String>], prefix: &str) -> Option<()> {
+        self.weights(body, prefix);
+        let given =
+            steps.iter().enumerate().map(|(i, inputs)| self.body(body, prefix, &format!("{prefix}.{i}"), inputs));
+        let given = given.collect::<Option<Vec<_>>>()?;
+        for (i, output) in node.output.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+            let input = given.iter().map(|step| step.get(i).cloned()).collect::<Option<_>>()?;
+            self.nodes.push(sequence(input, output.clone()));
+        }
+        Some(())
     }
 
     /// A body's weights, which all its steps share.
@@ -108,7 +128,7 @@ impl Bodies {
         for step in 0..steps {
             let inner = format!("{prefix}.{step}");
             let mut inputs = match shape.is_loop {
-                true => vec![self.scalar(&inner, "step", 7, step)?, self.scalar(&inner, "goes_on", 9, 1)?],
+                true => vec![self.scalar(&inner, "step", step)?, self.goes_on(&inner)],
                 false => Vec::new(),
             };
             inputs.append(&mut states);
@@ -142,20 +162,31 @@ impl Bodies {
     }
 
     /// A constant of one whole number.
-    fn scalar(&mut self, prefix: &str, name: &str, data_type: i32, value: u64) -> Option<String> {
-        let name = format!("{prefix}/{name}");
-        let mut tensor = TensorProto { name: name.clone(), data_type, ..TensorProto::default() };
-        match data_type {
-            7 => tensor.int64_data.push(value.try_into().ok()?),
-            _ => tensor.int32_data.push(value.try_into().ok()?),
-        }
+    fn scalar(&mut self, prefix: &str, name: &str, value: u64) -> Option<String> {
+        let raw_data = proto::raw(&[value.try_into().ok()?]);
+        Some(self.constant(TensorProto {
+            name: format!("{prefix}/{name}"),
+            data_type: 7,
+            raw_data,
+            ..Default::default()
+        }))
+    }
+
+    /// The condition that a step of a Loop begins with.
+    fn goes_on(&mut self, prefix: &str) -> String {
+        let raw_data = Bytes::from_static(&[1]);
+        self.constant(TensorProto { name: format!("{prefix}/goes_on"), data_type: 9, raw_data, ..Default::default() })
+    }
+
+    fn constant(&mut self, tensor: TensorProto) -> String {
+        let name = tensor.name.clone();
         self.initializers.push(tensor);
-        Some(name)
+        name
     }
 
     /// What a step sees of a value that is scanned.
     fn slice(&mut self, prefix: &str, scanned: &Scanned, index: u64) -> Option<String> {
-        let index = self.scalar(prefix, &format!("index of {}", scanned.name), 7, index)?;
+        let index = self.scalar(prefix, &format!("index of {}", scanned.name), index)?;
         let output = format!("{prefix}/slice of {}", scanned.name);
         self.nodes.push(NodeProto {
             input: vec![scanned.name.clone(), index],
@@ -172,9 +203,8 @@ impl Bodies {
         if parts.is_empty() {
             return None;
         }
-        let axes = format!("{output}/axes");
-        let tensor = TensorProto { name: axes.clone(), data_type: 7, dims: vec![1], ..TensorProto::default() };
-        self.initializers.push(TensorProto { int64_data: vec![axis], ..tensor });
+        let (name, raw_data) = (format!("{output}/axes"), proto::raw(&[axis]));
+        let axes = self.constant(TensorProto { name, data_type: 7, dims: vec![1], raw_data, ..Default::default() });
         let mut rows = Vec::new();
         for (i, part) in parts.into_iter().enumerate() {
             let row = format!("{output}/row {i}");

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{MOST_NODES, Renaming};
 use crate::frontend::error::Kind;
-use crate::frontend::graph::{Wrong, node_name};
+use crate::frontend::graph::{Wrong, called, node_name};
+use crate::frontend::opsets::Opsets;
 use crate::frontend::proto::{AttributeProto, FunctionProto, ModelProto, NodeProto};
 
 /// Functions that call each other deeper than this call themselves.
@@ -21,7 +22,8 @@ pub(in super::super) fn inline(model: &mut ModelProto) -> Result<(), Wrong> {
             model.opset_import.push(set.clone());
         }
     }
-    let mut calls = Calls { functions: BTreeMap::new(), placed: 0 };
+    let opsets = Opsets::of(model);
+    let mut calls = Calls { functions: BTreeMap::new(), opsets: &opsets, placed: 0 };
     for function in &functions {
         calls.functions.insert((&function.domain, &function.name, &function.overload), function);
     }
@@ -38,6 +40,7 @@ pub(in super::super) fn inline(model: &mut ModelProto) -> Result<(), Wrong> {
 struct Calls<'a> {
     /// By domain, name and overload.
     functions: BTreeMap<(&'a str, &'a str, &'a str), &'a FunctionProto>,
+    opsets: &'a Opsets,
     placed: usize,
 }
 
@@ -58,7 +61,7 @@ impl Calls<'_> {
             return Ok(());
         };
         if depth > DEEPEST || self.placed > MOST_NODES {
-            return Err((Some(node_name(&node)), Kind::EndlessCalls));
+            return Err((Some(node_name(&node, self.opsets)), Kind::EndlessCalls));
         }
         for inner in body(&node, function) {
             self.place(inner, depth + 1, to)?;
@@ -69,7 +72,7 @@ impl Calls<'_> {
 
 /// The nodes of a function as a node calls it.
 fn body(call: &NodeProto, function: &FunctionProto) -> Vec<NodeProto> {
-    let mut renaming = Renaming::new(&node_name(call).name, &function.node);
+    let mut renaming = Renaming::new(called(call), &function.node);
     for (i, input) in function.input.iter().enumerate() {
         renaming.bind(input, call.input.get(i).map_or("", String::as_str));
     }

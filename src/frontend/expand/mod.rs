@@ -6,6 +6,7 @@
 
 mod control;
 mod functions;
+mod sequences;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 
 pub(super) use control::{Choice, Decision, control};
 pub(super) use functions::inline;
+pub(super) use sequences::sequences;
 
 /// No model has more nodes when all is in place.
 const MOST_NODES: usize = 1 << 20;

@@ -1,11 +1,14 @@
 //! Bodies: an operator that is several layers, said in simpler operators.
 
-use crate::frontend::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use crate::frontend::graph::ValueId;
+use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
-/// A graph that stands in for a node, while it is put together. Its inputs are the node's, by position.
+/// A graph that stands in for a node, while it is put together. Its inputs are the node's, by position; then what else
+/// it reads.
 #[derive(Debug, Default)]
 pub(in super::super) struct Body {
     graph: GraphProto,
+    others: Vec<ValueId>,
 }
 
 /// A value of a body.
@@ -29,8 +32,17 @@ impl Body {
         self.graph.output.push(value(wire));
     }
 
-    pub(in super::super) fn into_graph(self) -> GraphProto {
-        self.graph
+    /// A value that is not among the node's inputs: a tensor of a sequence.
+    pub(super) fn other(&mut self, other: ValueId) -> Wire {
+        let wire = Wire(format!("other {}", self.others.len()));
+        self.others.push(other);
+        self.graph.input.push(value(&wire));
+        wire
+    }
+
+    /// The graph, and the values that it reads beside the node's inputs.
+    pub(in super::super) fn into_graph(self) -> (GraphProto, Vec<ValueId>) {
+        (self.graph, self.others)
     }
 
     pub(super) fn node(&mut self, op: &str, inputs: &[&Wire], attribute: Vec<AttributeProto>) -> Wire {
@@ -58,15 +70,25 @@ impl Body {
     }
 
     pub(super) fn concat(&mut self, a: &Wire, b: &Wire, axis: i64) -> Wire {
-        self.node("Concat", &[a, b], vec![int("axis", axis)])
+        self.join(&[a, b], axis)
+    }
+
+    /// Any number of values side by side.
+    pub(super) fn join(&mut self, parts: &[&Wire], axis: i64) -> Wire {
+        self.node("Concat", parts, vec![int("axis", axis)])
     }
 
     /// From one index to another along the last axis.
     pub(super) fn slice(&mut self, x: &Wire, from: u64, to: u64) -> Wire {
+        self.slice_along(x, -1, from, to)
+    }
+
+    /// From one index to another along an axis.
+    pub(super) fn slice_along(&mut self, x: &Wire, axis: i64, from: u64, to: u64) -> Wire {
         let mut bound = |at: u64| self.ints(&[i64::try_from(at).unwrap_or(i64::MAX)]);
         let (from, to) = (bound(from), bound(to));
-        let last = self.ints(&[-1]);
-        self.node("Slice", &[x, &from, &to, &last], Vec::new())
+        let axis = self.ints(&[axis]);
+        self.node("Slice", &[x, &from, &to, &axis], Vec::new())
     }
 
     pub(super) fn softmax(&mut self, x: &Wire) -> Wire {
@@ -81,7 +103,7 @@ impl Body {
 
     fn ints(&mut self, ints: &[i64]) -> Wire {
         let dims = vec![i64::try_from(ints.len()).unwrap_or(i64::MAX)];
-        self.tensor(TensorProto { data_type: 7, dims, int64_data: ints.to_vec(), ..TensorProto::default() })
+        self.tensor(TensorProto { data_type: 7, dims, raw_data: proto::raw(ints), ..TensorProto::default() })
     }
 
     fn tensor(&mut self, tensor: TensorProto) -> Wire {

@@ -1,8 +1,10 @@
 //! What an operator's function sees: its node's inputs and attributes, with errors that say what to do.
 
+use std::borrow::Cow;
+
 use super::super::error::Kind;
 use super::super::fact::{ElementType, Fact, elements};
-use super::super::graph::Node;
+use super::super::graph::{Node, ValueId};
 use super::super::proto::{AttributeProto, TensorProto};
 
 /// Numbers of ONNX's `AttributeProto.AttributeType`.
@@ -20,6 +22,8 @@ pub(in super::super) struct Context<'a> {
     inputs: Vec<Option<&'a Fact>>,
     /// The version of the node's domain.
     pub(in super::super) opset: i64,
+    /// What the user says of a size that only data decides.
+    given: Option<u64>,
 }
 
 /// Why an operator's function refuses a node. Whoever called it knows which node that is.
@@ -27,40 +31,30 @@ pub(in super::super) struct Context<'a> {
 pub(in super::super) struct Refusal {
     /// A sentence's end: `has …`, `needs …`.
     pub(in super::super) what: String,
-    pub(in super::super) mend: &'static str,
+    pub(in super::super) mend: Cow<'static, str>,
 }
 
 impl Refusal {
     /// A model that breaks the operator's rules.
     pub(in super::super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: "export the model again, or check it with onnx.checker" }
+        Self { what: what.into(), mend: "export the model again, or check it with onnx.checker".into() }
     }
 
     /// A model that is right, and that can't be laid out before it runs.
     pub(in super::super) fn dynamic(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: "export the model with fixed shapes, or simplify it" }
+        Self { what: what.into(), mend: "export the model with fixed shapes, or simplify it".into() }
     }
 }
 
 impl From<Refusal> for Kind {
     fn from(refusal: Refusal) -> Self {
-        Self::Refused { what: refusal.what, mend: refusal.mend.to_owned() }
+        Self::Refused { what: refusal.what, mend: refusal.mend.into_owned() }
     }
 }
 
 impl<'a> Context<'a> {
-    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, opset: i64) -> Self {
-        Self { node, inputs, opset }
-    }
-
-    /// The shapes of the inputs, for messages.
-    pub(in super::super) fn seen(&self) -> String {
-        let one = |input: &Option<&Fact>| input.map_or_else(|| "none".to_owned(), |fact| shown(&fact.shape));
-        match &self.inputs[..] {
-            [] => "no inputs".to_owned(),
-            [only] => format!("input {}", one(only)),
-            all => format!("inputs {}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
-        }
+    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, given: Option<u64>) -> Self {
+        Self { node, inputs, opset: node.name.opset, given }
     }
 
     /// The same node with other inputs.
@@ -68,7 +62,7 @@ impl<'a> Context<'a> {
     where
         'a: 'b,
     {
-        Context { node: self.node, inputs, opset: self.opset }
+        Context { node: self.node, inputs, opset: self.opset, given: self.given }
     }
 
     /// The operator's name, for those that share a function.
@@ -89,6 +83,16 @@ impl<'a> Context<'a> {
     /// An input that has to be there.
     pub(super) fn input(&self, index: usize) -> Result<&'a Fact, Refusal> {
         self.optional(index).ok_or_else(|| Refusal::new(format!("needs input {index}")))
+    }
+
+    /// A size that only data decides: what the user says, up to a bound, and otherwise that.
+    pub(super) fn bounded(&self, most: u64) -> u64 {
+        self.given.map_or(most, |given| given.min(most))
+    }
+
+    /// Which value an input is, for what hands it on.
+    pub(super) fn value(&self, index: usize) -> Option<ValueId> {
+        self.node.inputs.get(index).copied().flatten()
     }
 
     /// An input that may be left out.

@@ -14,7 +14,17 @@ pub(super) fn conv(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     lower(cx, &operands, cx.input(0)?.element)
 }
 
-/// FusedConv, and the convolutions of ORT's blocked layout: an activation, and what is added before it.
+/// The convolutions of ORT's blocked layout: of a weight that is padded to whole blocks, the channels that are there.
+pub(super) fn blocked(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, mut weight) = (cx.input(0)?, cx.input(1)?.clone());
+    if let (Some(&there), Some(padded), 1) = (x.shape.get(1), weight.shape.get_mut(1), cx.size("group", 1)?) {
+        *padded = there.min(*padded);
+    }
+    let inputs = (0..cx.input_count()).map(|i| if i == 1 { Some(&weight) } else { cx.optional(i) }).collect();
+    fused(&cx.with(inputs))
+}
+
+/// FusedConv: an activation, and what is added before it.
 pub(super) fn fused(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let mut lowered = conv(cx)?;
     if let (Form::Nest(nest), true) = (&mut lowered.form, cx.optional(3).is_some()) {

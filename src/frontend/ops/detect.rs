@@ -18,7 +18,7 @@ pub(super) fn non_max_suppression(cx: &Context<'_>) -> Result<Lowered, Refusal> 
     };
     let most = classes.checked_mul(batch).and_then(|all| all.checked_mul(most.min(count)));
     let most = most.ok_or_else(|| Refusal::new("has sizes that are out of range"))?;
-    let fact = Fact::at_run_time(vec![most, 3], ElementType::Int(64));
+    let fact = Fact::at_run_time(vec![cx.bounded(most), 3], ElementType::Int(64));
     Ok(Lowered::by_row(cx, vec![fact], lanes::OVERLAP, |_| true).at_most("as many boxes as may be kept of each class"))
 }
 

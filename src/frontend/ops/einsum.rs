@@ -13,7 +13,7 @@ pub(super) fn einsum(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let equation: String = cx.text("equation")?.unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let unread = || {
         let what = format!("has the equation '{equation}'; only one or two operands of letters are known");
-        Refusal { what, mend: "export the model with MatMul in its place" }
+        Refusal { what, mend: "export the model with MatMul in its place".into() }
     };
     let ranks = (0..cx.input_count()).map(|i| Ok(cx.input(i)?.rank())).collect::<Result<Vec<_>, Refusal>>()?;
     let (operands, output) = letters(&equation, &ranks).filter(|_| ranks.len() <= 2).ok_or_else(unread)?;

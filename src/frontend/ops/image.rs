@@ -181,7 +181,7 @@ pub(super) fn affine_grid(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 pub(super) fn decode(_: &Context<'_>) -> Result<Lowered, Refusal> {
     Err(Refusal {
         what: "decodes an image file, whose size only the file says".into(),
-        mend: "decode images before the model, and take the node out",
+        mend: "decode images before the model, and take the node out".into(),
     })
 }
 

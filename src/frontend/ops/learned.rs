@@ -1,7 +1,7 @@
 //! The operators of ai.onnx.ml, which come from scikit-learn and the like, and those of training.
 
 use super::context::{Context, Refusal, product, shown};
-use super::{Lowered, lanes};
+use super::{Lowered, lanes, movement};
 use crate::frontend::constant;
 use crate::frontend::fact::{ElementType, Fact};
 
@@ -80,11 +80,16 @@ pub(super) fn classifier(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     Ok(Lowered::by_element(cx, outputs, lanes::MOVE).roughly())
 }
 
-/// ZipMap, DictVectorizer, CastMap: maps of names to numbers, of which nobody knows the names.
+/// ZipMap: a map of names to numbers for each row, which are the row's.
+pub(super) fn zipped(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    Ok(movement::identity(cx)?.warned("makes a map of each row, which is taken as the row"))
+}
+
+/// DictVectorizer, CastMap: maps of names to numbers, of which nobody knows the names.
 pub(super) fn mapped(_: &Context<'_>) -> Result<Lowered, Refusal> {
     Err(Refusal {
-        what: "has a map as its input or output".into(),
-        mend: "export the model without it: skl2onnx's option zipmap=False leaves a tensor",
+        what: "has a map as its input".into(),
+        mend: "take the node out, and give the model the tensor that it makes".into(),
     })
 }
 

@@ -48,6 +48,7 @@ pub(super) use context::{Context, Refusal, shown};
 pub(super) use lanes::MOVE;
 pub(super) use movement::shifted;
 pub(super) use nest::{Nest, Read, Source, input_of};
+pub(super) use sequence::MOST_ITEMS;
 pub(super) use table::OPS;
 
 /// An operator.
@@ -71,7 +72,7 @@ const fn row(domain: &'static str, name: &'static str, since: i64, lower: Lower)
 /// What an operator is.
 #[derive(Debug)]
 pub(super) struct Lowered {
-    /// A fact for each output that the operator has, asked for or not.
+    /// A fact for each output that the operator has, asked for or not; none where only the body makes them values.
     pub(super) outputs: Vec<Fact>,
     pub(super) form: Form,
     /// What the user should know of it.
@@ -87,6 +88,8 @@ pub(super) enum Note {
     Cost(String),
     /// Of the size of an output.
     Size(String),
+    /// A size that only data decides is at most this.
+    Bound(&'static str),
 }
 
 /// The work of an operator.
@@ -173,10 +176,9 @@ impl Lowered {
         self.warned("is costed as a few vector operations for each element of its output")
     }
 
-    /// The same work, of which data decides how much there is.
-    fn at_most(self, what: &str) -> Self {
-        let warning = format!("has an output whose size the data decides; the upper bound is taken: {what}");
-        Self { warning: Some(Note::Size(warning)), ..self }
+    /// The same work, of which data decides how much there is, up to a bound: [`Context::bounded`].
+    fn at_most(self, what: &'static str) -> Self {
+        Self { warning: Some(Note::Bound(what)), ..self }
     }
 }
 
@@ -216,7 +218,7 @@ mod tests {
         for rows in OPS.chunk_by(|a, b| a.domain == b.domain) {
             let domain = if rows[0].domain.is_empty() { "ai.onnx" } else { rows[0].domain };
             let names: Vec<_> = rows.iter().map(|op| op.name).collect();
-            let control = if rows[0].domain.is_empty() { "; in place: If, Loop, Scan" } else { "" };
+            let control = if rows[0].domain.is_empty() { "; in place: If, Loop, Scan, SequenceMap" } else { "" };
             text += &format!("| {domain} | {}{control} |\n", names.join(", "));
         }
         text

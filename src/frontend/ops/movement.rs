@@ -1,7 +1,7 @@
 //! Operators that only move elements: each output is an input seen through an index map.
 
 use super::context::{Context, Refusal, axes, axis, shown, signed};
-use super::{Form, Lowered, View, lanes, pointwise};
+use super::{Form, Lowered, View, pointwise};
 use crate::frontend::constant;
 use crate::frontend::fact::{ElementType, Fact, Known, elements};
 use crate::frontend::view;
@@ -11,7 +11,7 @@ use crate::ir::{Access, Affine, DimId};
 pub(super) fn identity(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     match x.as_sequence() {
-        Some(_) => Ok(Lowered::by_element(cx, vec![x.clone()], lanes::MOVE)),
+        Some(_) => Ok(Lowered::new(vec![x.clone()], Form::Constant)),
         None => reshaped(cx, x.shape.clone()),
     }
 }

@@ -1,6 +1,6 @@
 //! Resize and Upsample: sizes given, or scales of them.
 
-use super::context::{Context, Refusal, axis, signed};
+use super::context::{Context, Refusal, axis, shown, signed};
 use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, lanes};
 use crate::frontend::fact::Fact;
@@ -19,6 +19,17 @@ pub(super) fn upsample(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         (false, _) => scales(cx, 1)?,
     };
     resized(cx, scaled(x, &(0..x.rank()).collect::<Vec<_>>(), &scales, None)?)
+}
+
+/// Upsample in ORT's blocked layout: whole numbers as scales.
+pub(super) fn blocked(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, scales) = (cx.input(0)?, cx.int_list("scales")?.unwrap_or_default());
+    let scaled = |(&size, &scale): (&u64, &i64)| u64::try_from(scale).ok()?.checked_mul(size);
+    let shape: Option<Vec<u64>> = x.shape.iter().zip(scales).map(scaled).collect();
+    match shape {
+        Some(shape) if scales.len() == x.rank() => resized(cx, shape),
+        Some(_) | None => Err(Refusal::new(format!("scales {} by {scales:?}", shown(&x.shape)))),
+    }
 }
 
 /// Resize: scales or sizes of all axes or, since version 18, of those named.

@@ -1,5 +1,7 @@
 //! Operators that sort, pick the largest, or keep what a condition says: often of a size that only data says.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::context::{Context, Refusal, axis, product, shown};
 use super::{Form, Lowered, lanes};
 use crate::frontend::fact::{ElementType, Fact};
@@ -13,7 +15,7 @@ pub(super) fn top_k(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         Some(k) => k.as_ints().and_then(|k| u64::try_from(*k.first()?).ok()),
     };
     let mut shape = x.shape.clone();
-    shape[at] = given.unwrap_or(shape[at]);
+    shape[at] = given.unwrap_or_else(|| cx.bounded(shape[at]));
     if shape[at] > x.shape[at] {
         return Err(Refusal::new(format!("picks {} elements of {}", shape[at], shown(&x.shape))));
     }
@@ -38,7 +40,7 @@ pub(super) fn compress(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let most = most.min(condition.elements().unwrap_or(u64::MAX));
     let count = condition.as_ints().map(|ints| ints.iter().filter(|&&int| int != 0).count() as u64);
     let mut shape = at.map_or_else(|| vec![0], |_| x.shape.clone());
-    shape[at.unwrap_or(0)] = count.unwrap_or(most);
+    shape[at.unwrap_or(0)] = count.unwrap_or_else(|| cx.bounded(most));
     let lowered = Lowered::by_element(cx, vec![Fact::at_run_time(shape, x.element)], lanes::MOVE);
     Ok(match count {
         Some(_) => lowered,
@@ -52,7 +54,7 @@ pub(super) fn non_zero(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let counted = x.as_ints().map(|ints| ints.iter().filter(|&&int| int != 0).count() as u64);
     let floats = || x.as_floats().map(|floats| floats.iter().filter(|&&float| float != 0.0).count() as u64);
     let count = counted.or_else(floats);
-    let shape = vec![x.rank() as u64, count.map_or_else(|| product(&x.shape), Ok)?];
+    let shape = vec![x.rank() as u64, count.map_or_else(|| product(&x.shape).map(|most| cx.bounded(most)), Ok)?];
     let lowered = Lowered::by_element(cx, vec![Fact::at_run_time(shape, ElementType::Int(64))], lanes::MOVE);
     Ok(match count {
         Some(_) => lowered,
@@ -69,12 +71,10 @@ pub(super) fn unique(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         Some(at) => x.shape[at],
         None => product(&x.shape)?,
     };
-    let known = match (at, x.as_ints(), x.as_floats()) {
-        (None, Some(ints), _) => Some(different(ints.to_vec())),
-        (None, _, Some(floats)) => Some(different(floats.iter().map(|float| float.to_bits()).collect())),
-        (_, _, _) => None,
-    };
-    let count = known.unwrap_or(all);
+    let ints = || Some(x.as_ints()?.iter().map(|int| int.cast_unsigned()).collect());
+    let floats = || Some(x.as_floats()?.iter().map(|float| float.to_bits()).collect());
+    let known = ints().or_else(floats).map(|elements: Vec<u64>| different(&elements, &x.shape, at));
+    let count = known.unwrap_or_else(|| cx.bounded(all));
     let mut shape = at.map_or_else(|| vec![0], |_| x.shape.clone());
     shape[at.unwrap_or(0)] = count;
     let index = |size: u64| Fact::at_run_time(vec![size], ElementType::Int(64));
@@ -86,10 +86,19 @@ pub(super) fn unique(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     })
 }
 
-fn different<T: Ord>(mut all: Vec<T>) -> u64 {
-    all.sort_unstable();
-    all.dedup();
-    all.len() as u64
+/// How many elements differ, or slices along an axis.
+fn different(elements: &[u64], shape: &[u64], at: Option<usize>) -> u64 {
+    let within: u64 = at.map_or(1, |at| shape[at + 1..].iter().fold(1, |all, &size| all.saturating_mul(size)));
+    let size = at.map_or(elements.len() as u64, |at| shape[at]);
+    let mut slices: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for (position, &element) in elements.iter().enumerate() {
+        slices.entry(position as u64 / within % size).or_default().push(element);
+    }
+    match slices.len() {
+        // Slices without elements are all alike.
+        0 => size.min(1),
+        _ => slices.into_values().collect::<BTreeSet<_>>().len() as u64,
+    }
 }
 
 /// Size: how many elements there are.

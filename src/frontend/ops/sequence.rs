@@ -1,55 +1,68 @@
-//! Sequences of tensors whose number is known, and optionals. Shapes go through them; a sequence itself has no layout.
+//! Sequences of tensors whose number is known, and optionals. A sequence has no layout: it is a list of values, and what
+//! is taken out of it is one of those.
 
+use super::body::Body;
 use super::context::{Context, Refusal, axis, shown, signed};
-use super::{Form, Lowered, lanes, movement};
-use crate::frontend::fact::{ElementType, Fact};
+use super::{Form, Lowered, Note, lanes, movement};
+use crate::frontend::fact::{ElementType, Fact, Item};
 
 /// SequenceConstruct: the inputs, in order.
 pub(super) fn construct(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let items = (0..cx.input_count()).map(|i| cx.input(i).map(item)).collect::<Result<_, _>>()?;
-    Ok(made(cx, Fact::sequence(items)))
+    Ok(listed((0..cx.input_count()).map(|i| item(cx, i)).collect::<Result<_, _>>()?))
 }
 
 /// SequenceEmpty.
-pub(super) fn empty(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    Ok(made(cx, Fact::sequence(Vec::new())))
+pub(super) fn empty(_: &Context<'_>) -> Result<Lowered, Refusal> {
+    Ok(listed(Vec::new()))
 }
 
 /// SequenceInsert: one more, at the end or at a position.
 pub(super) fn insert(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let mut items = items(cx)?.to_vec();
-    let new = item(cx.input(1)?);
-    let at = match cx.optional(2) {
-        None => items.len(),
-        // Where all are alike, it does not matter where.
-        Some(at) if at.as_ints().is_none() && items.iter().all(|known| *known == new) => items.len(),
-        Some(_) => position(cx, 2, items.len() + 1)?,
-    };
+    let mut items = items(cx, 0)?.to_vec();
+    let new = item(cx, 1)?;
+    let is_unknown = is_unknown(cx, 2) && items.iter().all(|known| is_alike(known, &new));
+    let at = if is_unknown || cx.optional(2).is_none() { items.len() } else { position(cx, 2, items.len() + 1)? };
     items.insert(at, new);
-    Ok(made(cx, Fact::sequence(items)))
+    Ok(if is_unknown { assumed(cx, items) } else { listed(items) })
 }
 
 /// SequenceErase: one less, the last or at a position.
 pub(super) fn erase(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let mut items = items(cx)?.to_vec();
-    let at = picked(cx, &items)?;
+    let mut items = items(cx, 0)?.to_vec();
+    let is_unknown = is_unknown(cx, 1) && items.iter().all(|known| is_alike(known, &items[0]));
+    let at = if is_unknown || cx.optional(1).is_none() { last(&items)? } else { position(cx, 1, items.len())? };
     items.remove(at);
-    Ok(made(cx, Fact::sequence(items)))
+    Ok(if is_unknown { assumed(cx, items) } else { listed(items) })
 }
 
-/// SequenceAt: one of them.
+/// SequenceAt: one of them; of those that are alike, one that only data says.
 pub(super) fn at(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let items = items(cx)?;
-    Ok(made(cx, items[picked(cx, items)?].clone()))
+    let items = items(cx, 0)?;
+    let is_unknown = is_unknown(cx, 1) && items.iter().all(|known| is_alike(known, &items[0]));
+    let mut body = Body::new(cx.input_count());
+    let (fact, one) = if is_unknown {
+        let fact = &items[last(items)?].fact;
+        let row = [&[1], &fact.shape[..]].concat();
+        let rows: Vec<_> = items.iter().map(|item| body.other(item.value)).collect();
+        let rows: Vec<_> = rows.iter().map(|row_of| body.reshape(row_of, &row)).collect();
+        let all = body.join(&rows.iter().collect::<Vec<_>>(), 0);
+        (Fact::at_run_time(fact.shape.clone(), fact.element), body.node("Gather", &[&all, &Body::input(1)], Vec::new()))
+    } else {
+        let Item { value, fact } = &items[position(cx, 1, items.len())?];
+        (fact.clone(), body.other(*value))
+    };
+    body.output(&one);
+    Ok(Lowered::by_element(cx, vec![fact], lanes::MOVE).within(body))
 }
 
 /// SequenceLength.
 pub(super) fn length(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let length = signed(items(cx)?.len() as u64)?;
+    let length = signed(items(cx, 0)?.len() as u64)?;
     Ok(Lowered::new(vec![Fact::ints(Vec::new(), ElementType::Int(64), Some(vec![length]))], Form::Constant))
 }
 
-/// SplitToSequence: parts along an axis, of one size, of sizes given, or of size 1 without the axis.
+/// SplitToSequence: parts along an axis, of one size, of sizes given, or of size 1 without the axis. They are values once
+/// the body is in place.
 pub(super) fn split(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let at = axis(cx.int("axis")?.unwrap_or(0), x.rank())?;
@@ -63,42 +76,51 @@ pub(super) fn split(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         return Err(Refusal::new(format!("splits {} along axis {at} into parts {sizes:?}", shown(&x.shape))));
     }
     let keeps = cx.optional(1).is_some() || cx.flag("keepdims", true)?;
-    let part = |part: u64| {
-        let mut shape = x.shape.clone();
-        shape[at] = part;
+    let (mut body, mut from, mut parts) = (Body::new(cx.input_count()), 0, Vec::new());
+    for size in sizes {
+        let mut part = body.slice_along(&Body::input(0), signed(at as u64)?, from, from + size);
         if !keeps {
-            shape.remove(at);
+            part = body.reshape(&part, &[&x.shape[..at], &x.shape[at + 1..]].concat());
         }
-        Fact::at_run_time(shape, x.element)
-    };
-    Ok(made(cx, Fact::sequence(sizes.into_iter().map(part).collect())))
+        parts.push(part);
+        from += size;
+    }
+    let all = body.node("SequenceConstruct", &parts.iter().collect::<Vec<_>>(), Vec::new());
+    body.output(&all);
+    Ok(Lowered::new(Vec::new(), Form::Constant).within(body))
 }
 
 /// ConcatFromSequence: side by side along an axis, or along a new one.
 pub(super) fn concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let items = items(cx)?;
+    let items = items(cx, 0)?;
     let is_new = cx.flag("new_axis", false)?;
-    let first = items.first().ok_or_else(|| Refusal::new("puts nothing together"))?;
+    let first = &items.first().ok_or_else(|| Refusal::new("puts nothing together"))?.fact;
     let given = cx.int("axis")?.ok_or_else(|| Refusal::new("needs an attribute 'axis'"))?;
     let at = axis(given, first.rank() + usize::from(is_new))?;
-    let mut shape = first.shape.clone();
-    if is_new {
-        shape.insert(at, items.len() as u64);
-    } else {
-        let size = |item: &Fact| item.shape.get(at).copied();
-        let whole = items.iter().try_fold(0u64, |sum, item| sum.checked_add(size(item)?));
-        shape[at] = whole.ok_or_else(|| Refusal::new("puts tensors of different ranks together"))?;
+    let (mut body, mut parts, mut all) = (Body::new(cx.input_count()), Vec::new(), Some(0u64));
+    for Item { value, fact } in items {
+        let (mut part, mut shape) = (body.other(*value), fact.shape.clone());
+        if is_new && at <= shape.len() {
+            shape.insert(at, 1);
+            part = body.reshape(&part, &shape);
+        }
+        all = all.and_then(|all| all.checked_add(*shape.get(at)?));
+        parts.push(part);
     }
-    Ok(made(cx, Fact::at_run_time(shape, first.element)))
+    let joined = body.join(&parts.iter().collect::<Vec<_>>(), signed(at as u64)?);
+    body.output(&joined);
+    let mut shape = first.shape.clone();
+    let all = all.ok_or_else(|| Refusal::new("puts tensors of different ranks together"))?;
+    match is_new {
+        true => shape.insert(at, all),
+        false => shape[at] = all,
+    }
+    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(shape, first.element)], lanes::MOVE).within(body))
 }
 
 /// Optional and OptionalGetElement: an optional that is there is its element.
 pub(super) fn optional(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let x = cx.input(0)?;
-    match x.as_sequence() {
-        Some(_) => Ok(made(cx, x.clone())),
-        None => movement::identity(cx),
-    }
+    movement::identity(cx)
 }
 
 /// OptionalHasElement: known where there is nothing that could have one.
@@ -110,29 +132,47 @@ pub(super) fn has_element(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 }
 
 /// Sequences with more tensors are no network's.
-const MOST_ITEMS: usize = 1 << 12;
+pub(in super::super) const MOST_ITEMS: usize = 1 << 12;
 
-fn items<'a>(cx: &Context<'a>) -> Result<&'a [Fact], Refusal> {
-    cx.input(0)?.as_sequence().ok_or_else(|| Refusal::dynamic("needs a sequence whose length is known"))
+/// A sequence, which is no work.
+fn listed(items: Vec<Item>) -> Lowered {
+    Lowered::new(vec![Fact::sequence(items)], Form::Constant)
 }
 
-/// What a sequence knows of a tensor.
-fn item(fact: &Fact) -> Fact {
-    Fact::at_run_time(fact.shape.clone(), fact.element)
+/// A sequence of which only data says where one was put or taken; it is said once, for the body has no position.
+fn assumed(cx: &Context<'_>, items: Vec<Item>) -> Lowered {
+    let mut body = Body::new(cx.input_count());
+    let values: Vec<_> = items.iter().map(|item| body.other(item.value)).collect();
+    let all = body.node("SequenceConstruct", &values.iter().collect::<Vec<_>>(), Vec::new());
+    body.output(&all);
+    let what = "has a position that only data says; the end is taken";
+    Lowered { warning: Some(Note::Size(what.to_owned())), ..listed(items).within(body) }
 }
 
-fn made(cx: &Context<'_>, fact: Fact) -> Lowered {
-    Lowered::by_element(cx, vec![fact], lanes::MOVE)
+fn items<'a>(cx: &Context<'a>, input: usize) -> Result<&'a [Item], Refusal> {
+    cx.input(input)?.as_sequence().ok_or_else(|| Refusal::dynamic("needs a sequence whose length is known"))
 }
 
-/// The position that input 1 says, by default the last; any, where all are alike.
-fn picked(cx: &Context<'_>, items: &[Fact]) -> Result<usize, Refusal> {
-    let last = items.len().checked_sub(1).ok_or_else(|| Refusal::new("takes a tensor out of an empty sequence"))?;
-    match cx.optional(1) {
-        None => Ok(last),
-        Some(at) if at.as_ints().is_none() && items.iter().all(|item| *item == items[0]) => Ok(last),
-        Some(_) => position(cx, 1, items.len()),
+/// An input as a tensor of a sequence.
+fn item(cx: &Context<'_>, input: usize) -> Result<Item, Refusal> {
+    let fact = cx.input(input)?.clone();
+    match (cx.value(input), fact.as_sequence()) {
+        (Some(value), None) => Ok(Item { value, fact }),
+        (_, _) => Err(Refusal::new("makes a sequence of sequences")),
     }
+}
+
+fn is_alike(a: &Item, b: &Item) -> bool {
+    (&a.fact.shape, a.fact.element) == (&b.fact.shape, b.fact.element)
+}
+
+/// Whether an input is there, and only the data say what it holds.
+fn is_unknown(cx: &Context<'_>, input: usize) -> bool {
+    cx.optional(input).is_some_and(|fact| fact.as_ints().is_none())
+}
+
+fn last(items: &[Item]) -> Result<usize, Refusal> {
+    items.len().checked_sub(1).ok_or_else(|| Refusal::new("takes a tensor out of an empty sequence"))
 }
 
 fn position(cx: &Context<'_>, input: usize, end: usize) -> Result<usize, Refusal> {

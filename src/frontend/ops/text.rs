@@ -7,18 +7,20 @@ use crate::frontend::fact::{ElementType, Fact};
 /// StringNormalizer: other letters; words that are taken out make the output shorter.
 pub(super) fn normalizer(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let lowered = Lowered::by_element(cx, vec![Fact::at_run_time(x.shape.clone(), x.element)], lanes::MOVE);
-    Ok(match cx.list_length("stopwords") {
-        Some(1..) => lowered.at_most("no word is taken out"),
-        Some(0) | None => lowered,
-    })
+    let takes_out = cx.list_length("stopwords").is_some_and(|count| count > 0);
+    let mut shape = x.shape.clone();
+    if let (Some(words), true) = (shape.last_mut(), takes_out) {
+        *words = cx.bounded(*words);
+    }
+    let lowered = Lowered::by_element(cx, vec![Fact::at_run_time(shape, x.element)], lanes::MOVE);
+    Ok(if takes_out { lowered.at_most("no word is taken out") } else { lowered })
 }
 
 /// StringSplit: only the text says how many parts there are.
 pub(super) fn split(_: &Context<'_>) -> Result<Lowered, Refusal> {
     Err(Refusal {
         what: "splits text, of which only the text says how many parts there are".into(),
-        mend: "split text before the model, and take the node out",
+        mend: "split text before the model, and take the node out".into(),
     })
 }
 
