@@ -2,7 +2,7 @@
 //!
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
-//! `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
+//! `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
 //! vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
@@ -21,6 +21,7 @@ mod graph;
 mod infer;
 mod inputs;
 mod mapped;
+mod narrow;
 mod ops;
 mod proto;
 mod uses;
@@ -150,7 +151,8 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
-    let typed = typed(proto, options)?;
+    let mut typed = typed(proto, options)?;
+    narrow::narrow(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;

@@ -30,7 +30,7 @@ pub(super) const LP_NORMALIZATION: u64 = 3;
 pub(super) const LOCAL_RESPONSE: u64 = 2;
 
 /// Multiply, round, shift, two comparisons.
-pub(super) const QUANTIZE: u64 = 5;
+pub(in super::super) const QUANTIZE: u64 = 5;
 
 /// The least, the greatest; then as above.
 pub(super) const DYNAMIC_QUANTIZE: u64 = 7;

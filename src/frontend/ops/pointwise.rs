@@ -64,7 +64,12 @@ pub(super) fn p_relu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 /// Cast: one input, another type.
 pub(super) fn cast(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let to = cx.int("to")?.ok_or_else(|| Refusal::new("needs an attribute 'to'"))?;
-    typed(cx, cx.element(to)?)
+    let mut lowered = typed(cx, cx.element(to)?)?;
+    // A weight that is stored narrow is not made wide for the type that it is computed in.
+    if let (Known::Narrow(bits), [fact]) = (&cx.input(0)?.known, &mut lowered.outputs[..]) {
+        fact.known = Known::Narrow(*bits);
+    }
+    Ok(lowered)
 }
 
 /// BatchNormalization with its statistics folded into a scale and a shift for each channel.
