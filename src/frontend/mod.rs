@@ -2,7 +2,7 @@
 //!
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
-//! `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
+//! `patterns` recognises what an exporter wrote as several operators; `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
 //! vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
@@ -23,6 +23,7 @@ mod inputs;
 mod mapped;
 mod narrow;
 mod ops;
+mod patterns;
 mod proto;
 mod uses;
 mod view;
@@ -152,6 +153,7 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let mut typed = typed(proto, options)?;
+    patterns::recognise(&mut typed);
     narrow::narrow(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);

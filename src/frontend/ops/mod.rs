@@ -12,7 +12,7 @@ mod detect;
 mod einsum;
 mod gather;
 mod image;
-mod lanes;
+pub(super) mod lanes;
 mod learned;
 mod loss;
 mod matmul;
