@@ -162,3 +162,41 @@ fn attention_is_three_layers() {
     let first = model(&graph).layers.iter().next().unwrap().clone();
     assert_eq!((&first.nodes[..], first.reads.len()), (&["p".to_owned(), "s".to_owned(), "m".to_owned()][..], 3));
 }
+
+/// As PyTorch's exporter writes it: queries and keys are each scaled by the root of the scale, behind the split into
+/// heads. The scale is part of the products that make them, and the heads are seen where they were written.
+#[test]
+fn queries_and_keys_are_scaled_where_they_are_made() {
+    let heads = |graph: Graph, name: &str, perm: &[i64]| {
+        let [weight, made, split, turned, scaled] = ["w", "m", "s", "t", ""].map(|part| format!("{part}{name}"));
+        let graph = node(graph.weight(&weight, &[32, 32]), "MatMul", &["x", &weight], &made);
+        let graph = node(graph, "Reshape", &[&made, "split"], &split);
+        node(
+            graph.node("Transpose", &[&split], &[&turned], vec![ints("perm", perm)]),
+            "Mul",
+            &[&turned, "half"],
+            &scaled,
+        )
+    };
+    let graph = heads(begin().int_tensor("split", &[4], &[1, 16, 4, 8]), "q", &[0, 2, 1, 3]);
+    let graph = node(heads(graph, "k", &[0, 2, 3, 1]), "MatMul", &["q", "k"], "y").output("y", &[1, 4, 16, 16]);
+    assert_eq!(kinds(&graph), ["MatMul", "MatMul", "MatMul"]);
+    let whole = model(&graph);
+    let nodes: Vec<_> = whole.layers.iter().map(|layer| layer.nodes.clone()).collect();
+    assert_eq!(nodes[0], ["mq", "q"]);
+    assert_eq!(nodes[2], ["sq", "tq", "sk", "tk", "y"]);
+    let read = |operand: usize| {
+        let layer = whole.layers.iter().last().unwrap();
+        let (tensor, access) = (layer.reads[operand].tensor, layer.reads[operand].access.as_ref().unwrap());
+        let strides: Vec<_> =
+            access.0.iter().map(|index| index.terms.iter().map(|&(_, stride)| stride).collect()).collect();
+        (whole.tensors[tensor].name.as_str(), strides)
+    };
+    let split: Vec<Vec<i64>> = vec![vec![], vec![1], vec![8, 1]];
+    assert_eq!([read(0), read(1)], [("q", split.clone()), ("k", split)]);
+    // A scale for each head is no number, and what is read before it is scaled is not scaled where it is made.
+    let by_head = graph.clone().weight("scales", &[4, 1, 1]).rewire("Mul", "half", "scales");
+    assert_eq!(kinds(&by_head), ["MatMul", "Mul", "MatMul", "Mul", "MatMul"]);
+    let used = node(graph, "Relu", &["mq"], "r").output("r", &[1, 16, 32]);
+    assert_eq!(kinds(&used).iter().filter(|&kind| kind == "Mul").count(), 1);
+}

@@ -66,6 +66,16 @@ impl TypedGraph {
         let value = (*self.graph.nodes[node].inputs.get(index)?)?;
         Some((value, &self.facts[value]))
     }
+
+    /// Lets two nodes change places: each does at the other's what it did at its own, and makes the other's outputs.
+    pub(super) fn swap_work(&mut self, a: NodeId, b: NodeId) {
+        self.graph.nodes.swap(a, b);
+        let [a_outputs, b_outputs] = [a, b].map(|node| std::mem::take(&mut self.graph.nodes[node].outputs));
+        self.graph.nodes[a].outputs = b_outputs;
+        self.graph.nodes[b].outputs = a_outputs;
+        self.forms.swap(a, b);
+        self.stands_for.swap(a, b);
+    }
 }
 
 struct Inference<'a> {

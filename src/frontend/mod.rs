@@ -18,6 +18,7 @@ mod fingerprint;
 mod flat;
 mod fuse;
 mod graph;
+mod hoist;
 mod infer;
 mod inputs;
 mod mapped;
@@ -154,6 +155,7 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let mut typed = typed(proto, options)?;
     patterns::recognise(&mut typed);
+    hoist::hoist(&mut typed);
     narrow::narrow(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
