@@ -194,9 +194,31 @@ fn queries_and_keys_are_scaled_where_they_are_made() {
     };
     let split: Vec<Vec<i64>> = vec![vec![], vec![1], vec![8, 1]];
     assert_eq!([read(0), read(1)], [("q", split.clone()), ("k", split)]);
-    // A scale for each head is no number, and what is read before it is scaled is not scaled where it is made.
+    // A scale for each head is no number. What is read before it is scaled is scaled by the product of both.
     let by_head = graph.clone().weight("scales", &[4, 1, 1]).rewire("Mul", "half", "scales");
     assert_eq!(kinds(&by_head), ["MatMul", "Mul", "MatMul", "Mul", "MatMul"]);
-    let used = node(graph, "Relu", &["mq"], "r").output("r", &[1, 16, 32]);
-    assert_eq!(kinds(&used).iter().filter(|&kind| kind == "Mul").count(), 1);
+    let used = model(&node(graph, "Relu", &["mq"], "r").output("r", &[1, 16, 32]));
+    let nodes: Vec<_> = used.layers.iter().map(|layer| layer.nodes.clone()).collect();
+    assert_eq!(nodes, [vec!["mq"], vec!["mk", "k"], vec!["sq", "tq", "q", "sk", "tk", "y"], vec!["r"]]);
+}
+
+/// What is multiplied by a number and then by something else is as well multiplied by something else and then by the
+/// number, in the product's epilogue.
+#[test]
+fn a_factor_of_an_operand_is_one_of_the_product() {
+    let product = |op: &str, operands: [&str; 2]| {
+        let graph = node(begin().weight("w", &[16, 16]), op, &operands, "s");
+        let graph = graph.node("Transpose", &["s"], &["t"], vec![ints("perm", &[0, 2, 1])]);
+        node(graph, "MatMul", &["t", "w"], "y").output("y", &[1, 32, 16])
+    };
+    for (op, operands) in [("Mul", ["x", "half"]), ("Mul", ["half", "x"]), ("Div", ["x", "root"])] {
+        let whole = model(&product(op, operands));
+        let nodes: Vec<_> = whole.layers.iter().map(|layer| layer.nodes.clone()).collect();
+        assert_eq!(nodes, [["s", "t", "y"]], "{op} {operands:?}");
+    }
+    assert_eq!(kinds(&product("Div", ["root", "x"])), ["Div", "MatMul"], "not what is divided");
+    assert_eq!(kinds(&product("Add", ["x", "half"])), ["Add", "MatMul"], "nor what is added");
+    assert_eq!(kinds(&product("Mul", ["x", "gamma"])), ["Mul", "MatMul"], "nor by more than a number");
+    let used = node(product("Mul", ["x", "half"]), "Relu", &["s"], "r").output("r", &[1, 16, 32]);
+    assert_eq!(kinds(&used).len(), 3, "nor if something else reads it");
 }

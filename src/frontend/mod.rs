@@ -2,8 +2,9 @@
 //!
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
-//! `patterns` recognises what an exporter wrote as several operators; `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
-//! vanishes into accesses.
+//! `patterns` recognises what an exporter wrote as several operators, `reorder` moves numbers to where they fuse, and
+//! `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
+//! tensors, so that what only moves indices vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
@@ -18,7 +19,6 @@ mod fingerprint;
 mod flat;
 mod fuse;
 mod graph;
-mod hoist;
 mod infer;
 mod inputs;
 mod mapped;
@@ -26,6 +26,7 @@ mod narrow;
 mod ops;
 mod patterns;
 mod proto;
+mod reorder;
 mod uses;
 mod view;
 
@@ -155,7 +156,7 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let mut typed = typed(proto, options)?;
     patterns::recognise(&mut typed);
-    hoist::hoist(&mut typed);
+    reorder::reorder(&mut typed);
     narrow::narrow(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);

@@ -1,8 +1,9 @@
-//! Pointwise operators by numbers alone run before the views that they stand behind: the scale of queries and keys, which
-//! exporters write behind the split into heads, is then part of the product that makes them.
+//! Pointwise operators by numbers alone change places with what they stand behind or before, so that they fuse: the scale
+//! of queries and keys, which exporters write behind the split into heads.
 //!
 //! A layer can write through a view only where the view is affine both ways, and a split is not. But an operator that
-//! does the same with each element does not care where it is.
+//! does the same with each element does not care where it is, so it runs before the view. And a factor of an operand of a
+//! product is one of the result, where it is free.
 
 use super::graph::{NodeId, ValueId};
 use super::infer::TypedGraph;
@@ -10,19 +11,53 @@ use super::ops::{Form, View};
 use super::uses::{Uses, maker};
 use super::view;
 
-/// Lets every such operator change places with the views before it.
-pub(super) fn hoist(typed: &mut TypedGraph) {
+/// No more views than these are followed.
+const MOST_VIEWS: usize = 16;
+
+/// Moves every such operator to where it fuses.
+pub(super) fn reorder(typed: &mut TypedGraph) {
     let uses = Uses::new(typed);
     // Each place has its readers afterwards that it had before, so what is said of uses stays right.
     for node in typed.graph.nodes.ids().filter(|&node| uses.live[node]) {
-        if let Some(input) = sole_input(typed, node) {
-            let views = views_before(typed, &uses, node, input);
-            let is_split = |&node: &NodeId| view_of(typed, node).is_some_and(|view| view.write.is_none());
-            if views.iter().any(is_split) {
-                move_before(typed, &uses, node, input, &views);
-            }
+        let Some(input) = sole_input(typed, node) else { continue };
+        let views = views_before(typed, &uses, node, input);
+        let is_split = |&node: &NodeId| view_of(typed, node).is_some_and(|view| view.write.is_none());
+        if views.iter().any(is_split) {
+            move_before(typed, &uses, node, input, &views);
+        } else if is_factor(typed, node, input) && is_multiplied(typed, &uses, node) {
+            let rank = typed.input(node, input).map_or(0, |(_, fact)| fact.rank());
+            typed.graph.nodes[node].inputs.swap(0, input);
+            typed.forms[node] = Form::Views(vec![View::same(rank)]);
         }
     }
+}
+
+/// Whether a node multiplies or divides its input by a number.
+fn is_factor(typed: &TypedGraph, node: NodeId, input: usize) -> bool {
+    match typed.graph.nodes[node].name.op.as_str() {
+        "Mul" => true,
+        "Div" => input == 0,
+        _ => false,
+    }
+}
+
+/// Whether all that a node makes is an operand of products, and nothing else.
+fn is_multiplied(typed: &TypedGraph, uses: &Uses, node: NodeId) -> bool {
+    let mut makers = vec![node];
+    let mut followed = 0;
+    while let Some(maker) = makers.pop() {
+        for value in typed.graph.nodes[maker].outputs.iter().copied().flatten() {
+            let is_view = |&&reader: &&NodeId| matches!(typed.forms[reader], Form::Views(_));
+            let (views, others): (Vec<NodeId>, Vec<NodeId>) = uses.readers[value].iter().partition(is_view);
+            followed += views.len();
+            let are_products = others.iter().all(|&reader| typed.graph.nodes[reader].name.op == "MatMul");
+            if uses.is_output[value] || !are_products || followed > MOST_VIEWS {
+                return false;
+            }
+            makers.extend(views);
+        }
+    }
+    true
 }
 
 /// The one input of a pointwise operator whose others are numbers; it has the output's shape.
@@ -40,16 +75,20 @@ fn views_before(typed: &TypedGraph, uses: &Uses, node: NodeId, input: usize) -> 
     let mut views = Vec::new();
     let (mut reader, mut value) = (node, typed.input(node, input).map(|(value, _)| value));
     while let Some(read) = value
+        && views.len() < MOST_VIEWS
         && uses.readers[read] == [reader]
         && !uses.is_output[read]
         && let Some(node) = maker(typed, read)
     {
         match &typed.forms[node] {
             Form::Views(_) if keeps_elements(typed, node) => {
-                views.insert(0, node);
+                views.push(node);
                 (reader, value) = (node, typed.input(node, 0).map(|(value, _)| value));
             }
-            Form::Nest(_) | Form::Pointwise(_) => return views,
+            Form::Nest(_) | Form::Pointwise(_) => {
+                views.reverse();
+                return views;
+            }
             Form::Views(_) | Form::Constant | Form::Concat { axis: _ } => break,
         }
     }
