@@ -30,6 +30,12 @@ impl Graph {
         self
     }
 
+    /// An input of a type of `TensorProto.DataType`.
+    pub(crate) fn input_of(mut self, name: &str, shape: &[i64], data_type: i32) -> Self {
+        self.graph.input.push(value(name, shape, data_type));
+        self
+    }
+
     /// An int64 input.
     pub(crate) fn int_input(mut self, name: &str, shape: &[i64]) -> Self {
         self.graph.input.push(value(name, shape, INT64));

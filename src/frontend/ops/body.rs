@@ -57,8 +57,13 @@ impl Body {
         self.node("Transpose", &[x], vec![perm])
     }
 
-    pub(super) fn concat(&mut self, a: &Wire, b: &Wire, axis: i64) -> Wire {
-        self.node("Concat", &[a, b], vec![int("axis", axis)])
+    pub(super) fn concat(&mut self, parts: &[&Wire], axis: i64) -> Wire {
+        self.node("Concat", parts, vec![int("axis", axis)])
+    }
+
+    /// In floats of 32 bits.
+    pub(super) fn float(&mut self, x: &Wire) -> Wire {
+        self.node("Cast", &[x], vec![int("to", 1)])
     }
 
     /// From one index to another along the last axis.

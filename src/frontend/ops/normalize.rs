@@ -9,10 +9,10 @@ use crate::frontend::fact::{ElementType, Fact};
 use crate::frontend::view::{self, combine, compose};
 use crate::ir::{Access, Role};
 
-/// Softmax, LogSoftmax and Hardmax: over one axis; before version 13 over all from it on.
+/// Softmax, LogSoftmax and Hardmax: over one axis; before version 13 over all from it on. QLinearSoftmax says the version.
 pub(super) fn softmax(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let is_old = cx.opset < 13;
+    let is_old = cx.int("opset")?.unwrap_or(cx.opset) < 13;
     let at = axis(cx.int("axis")?.unwrap_or(if is_old { 1 } else { -1 }), x.rank())?;
     whole_axes(cx, lanes::SOFTMAX, |i| i == at || (is_old && i > at))
 }
