@@ -5,11 +5,12 @@ mod frontend_models;
 
 use frontend_models::{Graph, int, ints};
 use layerweaver::frontend::{Import, Options, parse};
-use layerweaver::ir::{Layer, Model, TensorKind};
+use layerweaver::ir::{Affine, Layer, Model, TensorKind};
 
 /// Numbers of `TensorProto.DataType`.
 const INT8: i32 = 3;
 const INT32: i32 = 6;
+const FLOAT16: i32 = 10;
 const FLOAT8: i32 = 17;
 const UINT4: i32 = 21;
 const INT4: i32 = 22;
@@ -178,6 +179,42 @@ fn weights_alone_stay_as_narrow_as_they_are_stored() {
     let behind = Graph::new().number("s", 0.5).weight_of("zero", &[], UINT4).weight("f", &[32, 64]);
     let behind = pair(behind, "f", "d").node("Transpose", &["d"], &["t"], vec![ints("perm", &[1, 0])]);
     assert_eq!(product(behind.node("Cast", &["t"], &["w"], vec![int("to", 1)])), (vec![32, 4], 32));
+}
+
+/// 64 · 32 weights of 4 bits in blocks of 16 along `k`: 4 · 32 scales of 16 bits and as many zero points of 4 bits are
+/// read with them, also where the weight is stored transposed. The loop along `k` is one over blocks and one within.
+#[test]
+fn the_scales_of_blocks_are_read() {
+    let product = |shapes: [[i64; 2]; 2], attributes, perm: &[i64]| {
+        let graph = Graph::new().input("x", &[4, 64]).weight_of("q", &shapes[0], UINT4);
+        let graph = graph.weight_of("s", &shapes[1], FLOAT16).weight_of("z", &shapes[1], UINT4);
+        let graph = graph.node("DequantizeLinear", &["q", "s", "z"], &["d"], attributes);
+        let graph = graph.node("Transpose", &["d"], &["w"], vec![ints("perm", perm)]);
+        model(&graph.node("MatMul", &["x", "w"], &["y"], vec![]).output("y", &[4, 32]))
+    };
+    let straight = product([[64, 32], [4, 32]], vec![int("axis", 0), int("block_size", 16)], &[0, 1]);
+    let turned = product([[32, 64], [32, 4]], vec![int("axis", -1)], &[1, 0]);
+    for (model, parameters) in [(straight, ["block", "n"]), (turned, ["n", "block"])] {
+        let layer = model.layers.iter().next().unwrap();
+        let dims: Vec<_> = layer.dims.iter().map(|dim| (dim.name.as_str(), dim.size)).collect();
+        assert_eq!(dims, [("m", 4), ("n", 32), ("block", 4), ("k", 16)]);
+        assert_eq!(all_widths(&model), [(vec![32, 4, 16, 4], 32)]);
+        assert_eq!(weight_bits(&model), 64 * 32 * 4 + 4 * 32 * (16 + 4));
+        let indices = |operand: usize| {
+            let access = layer.reads[operand].access.as_ref().unwrap();
+            let name = |index: &Affine| match &index.terms[..] {
+                [(dim, 1)] => dims[dim.index()].0.to_owned(),
+                terms => format!("{:?}", terms.iter().map(|&(dim, by)| (dims[dim.index()].0, by)).collect::<Vec<_>>()),
+            };
+            access.0.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(indices(0), ["m", r#"[("block", 16), ("k", 1)]"#]);
+        assert_eq!([indices(2), indices(3)], [parameters, parameters]);
+    }
+    // Blocks that do not fit have no index: all scales are read.
+    let uneven = product([[64, 32], [3, 32]], vec![int("axis", 0), int("block_size", 24)], &[0, 1]);
+    let layer = uneven.layers.iter().next().unwrap();
+    assert_eq!((layer.dims.len(), &layer.reads[2].access), (3, &None));
 }
 
 /// Operators of whole numbers say the widths themselves.

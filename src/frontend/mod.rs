@@ -3,12 +3,13 @@
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
 //! `patterns` recognises what an exporter wrote as several operators, `reorder` moves numbers to where they fuse, and
-//! `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
+//! `narrow` and `blocks` say what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
 //! tensors, so that what only moves indices vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
 mod arithmetic;
+mod blocks;
 mod constant;
 mod control;
 mod emit;
@@ -158,6 +159,7 @@ fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) 
     patterns::recognise(&mut typed);
     reorder::reorder(&mut typed);
     narrow::narrow(&mut typed);
+    blocks::read_scales(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
