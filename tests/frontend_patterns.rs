@@ -222,3 +222,43 @@ fn a_factor_of_an_operand_is_one_of_the_product() {
     let used = node(product("Mul", ["x", "half"]), "Relu", &["s"], "r").output("r", &[1, 16, 32]);
     assert_eq!(kinds(&used).len(), 3, "nor if something else reads it");
 }
+
+/// As PyTorch writes GroupNorm: 4 groups of 2 channels as rows of an InstanceNormalization, whose scale is one and whose
+/// bias nothing; the channels' own come behind. 5 operations for each of 8 · 4 · 4 elements, and one for each of them.
+#[test]
+fn group_normalization_as_pytorch_writes_it() {
+    let groups = |rows: &[i64; 3], scale: f32| {
+        let graph = Graph::new().input("x", &[1, 8, 4, 4]).int_tensor("rows", &[3], rows);
+        let graph =
+            graph.int_tensor("shape", &[4], &[1, 8, 4, 4]).weight("gamma", &[8, 1, 1]).weight("beta", &[8, 1, 1]);
+        let ones = vec![scale; usize::try_from(rows[1]).unwrap()];
+        let graph = graph.float_tensor("ones", &rows[1..2], &ones);
+        let graph = graph.float_tensor("zeros", &rows[1..2], &vec![0.0; ones.len()]);
+        let graph = node(node(graph, "Relu", &["x"], "r"), "Reshape", &["r", "rows"], "g");
+        let graph = node(graph, "InstanceNormalization", &["g", "ones", "zeros"], "n");
+        let graph = node(node(graph, "Reshape", &["n", "shape"], "c"), "Mul", &["c", "gamma"], "s");
+        node(graph, "Add", &["s", "beta"], "y").output("y", &[1, 8, 4, 4])
+    };
+    let normalised = [("Relu".to_owned(), 1, 128), ("GroupNormalization".to_owned(), 5 + 2, 128)];
+    assert_eq!(layers(&groups(&[1, 4, 32], 1.0)), normalised);
+    let operator = Graph::new().input("x", &[1, 8, 4, 4]).weight("gamma", &[8]).weight("beta", &[8]);
+    let operator = operator.node("GroupNormalization", &["x", "gamma", "beta"], &["y"], vec![int("num_groups", 4)]);
+    assert_eq!(layers(&operator.output("y", &[1, 8, 4, 4])), normalised[1..], "as the operator itself");
+    let not = |graph| !kinds(&graph).contains(&"GroupNormalization".to_owned());
+    assert!(not(groups(&[1, 4, 32], 2.0)), "the groups have a scale");
+    assert!(not(groups(&[1, 16, 8], 1.0)), "a channel is more than one row");
+    assert!(not(groups(&[2, 4, 16], 1.0)), "the batch is another");
+}
+
+/// A vector by its length, which is bounded from below, not from above.
+#[test]
+fn a_vector_of_length_one() {
+    let unit = |bounds: &[&str]| {
+        let graph = begin().node("ReduceL2", &["x"], &["l"], vec![ints("axes", &[-1])]);
+        let graph = node(graph, "Clip", &[&["l"], bounds].concat(), "c").int_tensor("shape", &[3], &[1, 16, 32]);
+        y(node(node(graph, "Expand", &["c", "shape"], "e"), "Div", &["x", "e"], "y"))
+    };
+    assert_eq!(kinds(&unit(&["eps"])), ["LpNormalization"]);
+    assert_eq!(kinds(&unit(&["eps", ""])), ["LpNormalization"]);
+    assert!(!kinds(&unit(&["", "one"])).contains(&"LpNormalization".to_owned()));
+}

@@ -54,12 +54,17 @@ impl Graph {
     }
 
     /// A float constant of one element.
-    pub(crate) fn number(mut self, name: &str, number: f32) -> Self {
-        let float_data = vec![number];
+    pub(crate) fn number(self, name: &str, number: f32) -> Self {
+        self.float_tensor(name, &[], &[number])
+    }
+
+    /// A float constant.
+    pub(crate) fn float_tensor(mut self, name: &str, shape: &[i64], floats: &[f32]) -> Self {
         self.graph.initializer.push(TensorProto {
             name: name.into(),
+            dims: shape.to_vec(),
             data_type: FLOAT,
-            float_data,
+            float_data: floats.to_vec(),
             ..Default::default()
         });
         self

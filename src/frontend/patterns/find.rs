@@ -27,11 +27,12 @@ pub(super) struct Found {
 /// The pattern whose last node this is, if it is one that nothing outside reads a part of.
 pub(super) fn at(typed: &TypedGraph, uses: &Uses, root: NodeId, pattern: &Pattern) -> Option<Found> {
     let output = typed.graph.nodes[root].outputs.first().copied().flatten()?;
-    let matcher = Matcher { typed };
-    let Partial { x, weights, reduced, nodes } = matcher.term(&pattern.term, output, Partial::default())?;
-    let x = x?;
     // A conversion behind the last operator is no part of the pattern.
-    let is_last = matcher.origin(output, SAME, &mut BTreeSet::new()) == output;
+    if SAME.contains(&typed.graph.nodes[root].name.op.as_str()) {
+        return None;
+    }
+    let found = Matcher { typed }.term(&pattern.term, output, Partial::default())?;
+    let Partial { x: Some(x), weights, reduced, nodes } = found else { return None };
     let shape = &typed.facts[x].shape;
     let is_private = |&node: &NodeId| {
         let mut outputs = typed.graph.nodes[node].outputs.iter().flatten();
@@ -40,7 +41,7 @@ pub(super) fn at(typed: &TypedGraph, uses: &Uses, root: NodeId, pattern: &Patter
                 !uses.is_output[output] && uses.readers[output].iter().all(|reader| nodes.contains(reader))
             })
     };
-    let is_whole = is_last && nodes.iter().all(is_private) && typed.facts[output].shape == *shape;
+    let is_whole = nodes.iter().all(is_private) && typed.facts[output].shape == *shape;
     // A reduction of axes of size 1 reduces nothing.
     let is_reducing = reduced.as_ref().is_none_or(|reduced| reduced.len() == shape.len() && reduced != shape);
     (is_whole && is_reducing).then_some(Found { x, weights, reduced, nodes })
@@ -75,17 +76,18 @@ impl Matcher<'_> {
             }
             Term::Number => fact.is_immediate().then_some(found),
             Term::Is(number) => is_number(fact, *number).then_some(found),
+            Term::All(number) => is_everywhere(fact, *number).then_some(found),
+            Term::Constant => fact.is_constant().then_some(found),
+            Term::InGroups => self.in_groups(value, found),
             Term::Op(op, arguments) => {
                 let node = self.maker(op, value, &mut found)?;
-                let inputs: Vec<_> = self.typed.graph.nodes[node].inputs.iter().copied().flatten().collect();
-                match (&arguments[..], &inputs[..]) {
-                    ([a, b], &[first, second]) => self.pair(a, b, [first, second], &found).or_else(|| {
-                        let commutes = matches!(*op, "Add" | "Mul" | "Max");
-                        commutes.then(|| self.pair(a, b, [second, first], &found)).flatten()
-                    }),
-                    ([a], &[only]) => self.term(a, only, found),
-                    _ => None,
-                }
+                let inputs = &self.typed.graph.nodes[node].inputs;
+                let given = inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                let inputs = inputs[..given].iter().copied().collect::<Option<Vec<_>>>()?;
+                self.all(arguments, &inputs, &found).or_else(|| match (*op, &inputs[..]) {
+                    ("Add" | "Mul" | "Max", &[first, second]) => self.all(arguments, &[second, first], &found),
+                    (_, _) => None,
+                })
             }
             Term::Reduced(op, argument) => {
                 let node = self.maker(op, value, &mut found)?;
@@ -99,8 +101,22 @@ impl Matcher<'_> {
         }
     }
 
-    fn pair(&self, a: &Term, b: &Term, [first, second]: [ValueId; 2], found: &Partial) -> Option<Partial> {
-        self.term(b, second, self.term(a, first, found.clone())?)
+    /// More of a pattern, if each value is what its term says.
+    fn all(&self, terms: &[Term], values: &[ValueId], found: &Partial) -> Option<Partial> {
+        let found = (terms.len() == values.len()).then(|| found.clone())?;
+        terms.iter().zip(values).try_fold(found, |found, (term, &value)| self.term(term, value, found))
+    }
+
+    /// The input's channels as rows, one for each group: what is reduced is all that has no group of its own.
+    fn in_groups(&self, value: ValueId, mut found: Partial) -> Option<Partial> {
+        let node = self.maker("Reshape", value, &mut found)?;
+        let (input, from) = self.typed.input(node, 0)?;
+        let (&[batch, channels, ..], &[rows, groups, _]) = (&from.shape[..], &self.typed.facts[value].shape[..]) else {
+            return None;
+        };
+        let is_grouped = rows == batch && groups > 0 && channels.is_multiple_of(groups) && found.reduced.is_none();
+        found.reduced = Some([batch].into_iter().chain(from.shape[1..].iter().map(|_| 1)).collect());
+        if is_grouped { self.term(&Term::X, input, found) } else { None }
     }
 
     /// The node of an operator that makes a value, as one of what is found.
@@ -128,12 +144,21 @@ impl Matcher<'_> {
     }
 }
 
-/// Whether a constant of one element is a number, to 8 binary digits: rounded, it is off by half of the last.
+/// Whether a constant of one element is a number.
 fn is_number(fact: &Fact, number: f64) -> bool {
-    let known = match (fact.as_floats(), fact.as_ints()) {
-        (Some(&[float]), _) => float,
-        (_, Some(&[int])) => int as f64,
-        (_, _) => return false,
-    };
-    known.to_bits().abs_diff(number.to_bits()) <= 1 << 43
+    match (fact.as_floats(), fact.as_ints()) {
+        (Some(&[float]), _) => is_near(float, number),
+        (_, Some(&[int])) => is_near(int as f64, number),
+        (_, _) => false,
+    }
+}
+
+/// Whether a constant has a number everywhere.
+fn is_everywhere(fact: &Fact, number: f64) -> bool {
+    fact.as_floats().is_some_and(|floats| floats.iter().all(|&float| is_near(float, number)))
+}
+
+/// Whether two numbers agree to 8 binary digits: what is rounded to so many is off by half of the last.
+fn is_near(one: f64, other: f64) -> bool {
+    one.to_bits().abs_diff(other.to_bits()) <= 1 << 43
 }

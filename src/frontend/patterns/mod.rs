@@ -28,6 +28,12 @@ enum Term {
     Number,
     /// This constant, to the 8 binary digits that every type of floats holds.
     Is(f64),
+    /// A constant of floats that is this everywhere.
+    All(f64),
+    /// Any constant.
+    Constant,
+    /// The input, with its channels in so many rows as there are groups of them.
+    InGroups,
     /// The result of an operator. Factors and summands may stand in any order.
     Op(&'static str, &'static [Term]),
     /// The result of a reduction, of which the reduced axes stay; in one pattern they all reduce the same ones.

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-use super::Term::{self, Any, Is, Number, Op, Reduced, Weight, X};
+use super::Term::{self, All, Any, Constant, InGroups, Is, Number, Op, Reduced, Weight, X};
 use super::{Pattern, lanes};
 
 /// A square.
@@ -62,6 +62,7 @@ pub(super) const PATTERNS: &[Pattern] = &[
     row("LayerNormalization", lanes::LAYER_NORMALIZATION, FOLDED_NORMALIZATION),
     row("LayerNormalization", lanes::LAYER_NORMALIZATION, over_root!(CENTRED, VARIANCE)),
     row("RMSNormalization", lanes::RMS_NORMALIZATION, over_root!(X, MEAN_SQUARE)),
+    row("GroupNormalization", lanes::LAYER_NORMALIZATION, Op("Reshape", &[NORMALIZED_GROUPS, Constant])),
     row("LpNormalization", lanes::LP_NORMALIZATION, Op("Div", &[X, NORM])),
     row("Softmax", lanes::SOFTMAX, share!(Op("Exp", &[BELOW_MAXIMUM]))),
     row("Softmax", lanes::SOFTMAX, share!(Op("Exp", &[X]))),
@@ -85,6 +86,9 @@ const MEAN_SQUARE: Term = Reduced("ReduceMean", &squared!(X));
 const FOLDED_NORMALIZATION: Term =
     Op("Add", &[Op("Mul", &[X, SCALE]), Op("Sub", &[Weight(1), Op("Mul", &[MEAN, SCALE])])]);
 const SCALE: Term = Op("Mul", &[inverse_root!(Op("Add", &[VARIANCE, Number])), Weight(0)]);
+
+/// As PyTorch writes it: the scale and the bias are of channels, and come behind.
+const NORMALIZED_GROUPS: Term = Op("InstanceNormalization", &[InGroups, All(1.0), All(0.0)]);
 
 const LENGTH: Term = Reduced("ReduceL2", &X);
 const NORM: Term = Any(&[LENGTH, Op("Clip", &[LENGTH, Number]), Op("Max", &[LENGTH, Number])]);

@@ -14,7 +14,10 @@ use crate::ir::Model;
 /// Takes each alternative of every choice once, for no choice has another number of them than 1, 2 or 3.
 const SPELLINGS: usize = 6;
 
-/// A pattern as a model: the input has 4 rows of 8 elements.
+/// Of the input: two groups of two channels.
+const SHAPE: [i64; 3] = [2, 4, 8];
+
+/// A pattern as a model.
 struct Writer {
     graph: GraphProto,
     /// Which alternative of each choice is written.
@@ -38,6 +41,15 @@ impl Writer {
                 let number = (number * self.factor) as f32;
                 self.constant(&number.to_string(), &[], vec![number])
             }
+            Term::All(number) => {
+                let number = (number * self.factor) as f32;
+                self.constant(&format!("all {number}"), &[2], vec![number; 2])
+            }
+            Term::Constant => self.shape("shape", &SHAPE),
+            Term::InGroups => {
+                let groups = self.shape("groups", &[2, 2, 16]);
+                self.node("Reshape", vec!["x".to_owned(), groups], Vec::new())
+            }
             Term::Op(op, arguments) => {
                 let inputs: Vec<String> = arguments.iter().map(|argument| self.write(argument)).collect();
                 self.node(op, inputs, Vec::new())
@@ -60,6 +72,13 @@ impl Writer {
             NodeProto { op_type: op.into(), input, output: vec![output.clone()], attribute, ..Default::default() };
         self.graph.node.push(node);
         output
+    }
+
+    fn shape(&mut self, name: &str, sizes: &[i64]) -> String {
+        let (name, dims, int64_data) = (name.to_owned(), vec![sizes.len() as i64], sizes.to_vec());
+        let tensor = TensorProto { name: name.clone(), dims, data_type: 7, int64_data, ..Default::default() };
+        self.graph.initializer.push(tensor);
+        name
     }
 
     fn constant(&mut self, name: &str, dims: &[i64], float_data: Vec<f32>) -> String {
@@ -88,8 +107,8 @@ fn value(name: &str, shape: &[i64]) -> ValueInfoProto {
 fn graph(pattern: &Pattern, spelling: usize, is_shared: bool, factor: f64) -> GraphProto {
     let mut writer = Writer { graph: GraphProto::default(), spelling, is_shared, factor };
     let output = writer.write(&pattern.term);
-    writer.graph.input.push(value("x", &[4, 8]));
-    writer.graph.output.push(value(&output, &[4, 8]));
+    writer.graph.input.push(value("x", &SHAPE));
+    writer.graph.output.push(value(&output, &SHAPE));
     writer.graph
 }
 
@@ -105,6 +124,7 @@ fn has(term: &Term, is_it: &dyn Fn(&Term) -> bool) -> bool {
             Term::Op(_, terms) | Term::Any(terms) => terms.iter().any(|term| has(term, is_it)),
             Term::Reduced(_, term) => has(term, is_it),
             Term::X | Term::Weight(_) | Term::Number | Term::Is(_) => false,
+            Term::All(_) | Term::Constant | Term::InGroups => false,
         }
 }
 
