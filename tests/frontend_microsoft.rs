@@ -1,8 +1,8 @@
 //! The operators that ONNX Runtime's optimizers and quantizers write, each as a model of its own.
 //!
 //! The inputs are of shapes that `docs/ContribOperators.md` of ONNX Runtime gives them, and the outputs' shapes and types
-//! are those that ONNX Runtime 1.18.1 computed for these inputs. Multiply-accumulates and bytes of weights are products of
-//! the sizes.
+//! are those that ONNX Runtime 1.18.1 computed for these inputs (QLinearReduceMean, which it states and does not compute, is
+//! as stated). Multiply-accumulates and bytes of weights are products of the sizes.
 
 mod frontend_models;
 
