@@ -66,7 +66,10 @@ fn files_with_other_bytes_never_panic() {
 #[test]
 fn models_with_other_contents_never_panic() {
     let mut random = Random(2);
-    for name in ["ncf.onnx", "mobilenet_v2.onnx", "gpt2_decode.onnx", "bert_base_dynamic.onnx", "xlnet_large.onnx"] {
+    let networks = ["ncf.onnx", "mobilenet_v2.onnx", "gpt2_decode.onnx", "bert_base_dynamic.onnx", "xlnet_large.onnx"];
+    let exported =
+        ["exported/cnn_qdq.onnx", "exported/cnn_qoperator.onnx", "exported/bert.onnx", "exported/llama_half.onnx"];
+    for name in networks.into_iter().chain(exported) {
         let mut whole = ModelProto::parse_from_bytes(&testdata(name)).unwrap();
         // A block or two have every operator that the network has.
         whole.graph.as_mut().unwrap().node.truncate(260);

@@ -2,12 +2,14 @@
 //!
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
-//! `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
-//! vanishes into accesses.
+//! `patterns` recognises what an exporter wrote as several operators, `reorder` moves numbers to where they fuse, and
+//! `narrow` and `blocks` say what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
+//! tensors, so that what only moves indices vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
 mod arithmetic;
+mod blocks;
 mod constant;
 mod control;
 mod dims;
@@ -23,10 +25,13 @@ mod graph;
 mod infer;
 mod inputs;
 mod mapped;
+mod narrow;
 mod ops;
 mod opsets;
+mod patterns;
 mod payload;
 mod proto;
+mod reorder;
 mod uses;
 mod view;
 
@@ -170,6 +175,10 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let (mut typed, names) = typed(proto, options)?;
     typed.spread_outputs();
+    patterns::recognise(&mut typed);
+    reorder::reorder(&mut typed);
+    narrow::narrow(&mut typed);
+    blocks::read_scales(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;

@@ -30,6 +30,12 @@ impl Graph {
         self
     }
 
+    /// An input of a type of `TensorProto.DataType`.
+    pub(crate) fn input_of(mut self, name: &str, shape: &[i64], data_type: i32) -> Self {
+        self.graph.input.push(value(name, shape, data_type));
+        self
+    }
+
     /// An int64 input.
     pub(crate) fn int_input(mut self, name: &str, shape: &[i64]) -> Self {
         self.graph.input.push(value(name, shape, INT64));
@@ -43,9 +49,30 @@ impl Graph {
     }
 
     /// A float weight whose elements are elsewhere.
-    pub(crate) fn weight(mut self, name: &str, shape: &[i64]) -> Self {
-        let mut tensor =
-            TensorProto { name: name.into(), dims: shape.to_vec(), data_type: FLOAT, ..Default::default() };
+    pub(crate) fn weight(self, name: &str, shape: &[i64]) -> Self {
+        self.weight_of(name, shape, FLOAT)
+    }
+
+    /// A float constant of one element.
+    pub(crate) fn number(self, name: &str, number: f32) -> Self {
+        self.float_tensor(name, &[], &[number])
+    }
+
+    /// A float constant.
+    pub(crate) fn float_tensor(mut self, name: &str, shape: &[i64], floats: &[f32]) -> Self {
+        self.graph.initializer.push(TensorProto {
+            name: name.into(),
+            dims: shape.to_vec(),
+            data_type: FLOAT,
+            float_data: floats.to_vec(),
+            ..Default::default()
+        });
+        self
+    }
+
+    /// A weight of a type of `TensorProto.DataType`, whose elements are elsewhere.
+    pub(crate) fn weight_of(mut self, name: &str, shape: &[i64], data_type: i32) -> Self {
+        let mut tensor = TensorProto { name: name.into(), dims: shape.to_vec(), data_type, ..Default::default() };
         tensor.data_location = onnx_protobuf::tensor_proto::DataLocation::EXTERNAL.into();
         self.graph.initializer.push(tensor);
         self

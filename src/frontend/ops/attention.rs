@@ -105,8 +105,8 @@ impl Parts {
         let mut length = k.length;
         if let Some([past_keys, past_values]) = past {
             length = length.checked_add(*cx.optional(past_keys)?.shape.get(2)?)?;
-            keys = body.concat(&Body::input(past_keys), &keys, 2);
-            values = body.concat(&Body::input(past_values), &values, 2);
+            keys = body.concat(&[&Body::input(past_keys), &keys], 2);
+            values = body.concat(&[&Body::input(past_values), &values], 2);
         }
         let shared = q.heads.checked_div(k.heads).filter(|shared| shared * k.heads == q.heads && v.heads == k.heads)?;
         let rows = shared.checked_mul(q.length)?;

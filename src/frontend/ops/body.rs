@@ -69,13 +69,13 @@ impl Body {
         self.node("Transpose", &[x], vec![perm])
     }
 
-    pub(super) fn concat(&mut self, a: &Wire, b: &Wire, axis: i64) -> Wire {
-        self.join(&[a, b], axis)
+    pub(super) fn concat(&mut self, parts: &[&Wire], axis: i64) -> Wire {
+        self.node("Concat", parts, vec![int("axis", axis)])
     }
 
-    /// Any number of values side by side.
-    pub(super) fn join(&mut self, parts: &[&Wire], axis: i64) -> Wire {
-        self.node("Concat", parts, vec![int("axis", axis)])
+    /// In floats of 32 bits.
+    pub(super) fn float(&mut self, x: &Wire) -> Wire {
+        self.node("Cast", &[x], vec![int("to", 1)])
     }
 
     /// From one index to another along the last axis.

@@ -1,5 +1,6 @@
 //! Operators that ONNX Runtime's optimizers and quantizers write, in the domain com.microsoft.
 
+use super::body::Body;
 use super::context::{Context, Refusal, product, shown, signed};
 use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, lanes};
@@ -11,7 +12,9 @@ use crate::ir::{Access, Role};
 pub(super) fn skip_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let last = x.rank().checked_sub(1).ok_or_else(|| Refusal::new("needs an input with a last axis"))?;
-    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION + 1);
+    // What is added costs as much as a scale.
+    let others = (1..cx.input_count()).filter(|&input| cx.optional(input).is_some()).count();
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), others as u64));
     let access = nest.axes(&x.shape, |i| i == last);
     nest.read(0, access.clone());
     for input in 1..cx.input_count() {
@@ -36,7 +39,7 @@ pub(super) fn embed_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> 
         let (ids, table) = (shown(&ids.shape), shown(&table.shape));
         return Err(Refusal::new(format!("has ids {ids} and table {table}, which do not fit")));
     };
-    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION + 2);
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), 2) + 2);
     let shape = vec![batch, length, width];
     nest.write = nest.axes(&shape, |i| i == 2);
     let row = combine(0, [(&nest.write.0[0], signed(length)?), (&nest.write.0[1], 1)])?;
@@ -98,17 +101,26 @@ pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     Ok(Lowered::new(vec![Fact::at_run_time(shape, a.element)], Form::Nest(nest)))
 }
 
-/// QLinearConcat: a scale and a zero point behind each input, and before them all the output's.
+/// QLinearConcat: a scale and a zero point behind each input, and before them all the output's. Dequantised, put together
+/// and quantised again, so that it is what pairs around a Concat are.
 pub(super) fn quantized_concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let first = cx.input(2)?;
     let at = super::context::axis(cx.int("axis")?.unwrap_or(0), first.rank())?;
     let mut shape = first.shape.clone();
     shape[at] = 0;
+    let mut body = Body::new(cx.input_count());
+    let mut parts = Vec::new();
     for input in (2..cx.input_count()).step_by(3) {
         let part = cx.input(input)?.shape.get(at).copied().unwrap_or(0);
         shape[at] = shape[at].checked_add(part).ok_or_else(|| Refusal::new("has sizes that are out of range"))?;
+        let operands = [input, input + 1, input + 2].map(Body::input);
+        parts.push(body.node("DequantizeLinear", &operands.each_ref(), Vec::new()));
     }
-    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(shape, first.element)], lanes::QUANTIZE))
+    let whole = body.concat(&parts.iter().collect::<Vec<_>>(), signed(at as u64)?);
+    let narrow = body.node("QuantizeLinear", &[&whole, &Body::input(0), &Body::input(1)], Vec::new());
+    body.output(&narrow);
+    let outputs = vec![Fact::at_run_time(shape, first.element)];
+    Ok(Lowered::by_element(cx, outputs, lanes::QUANTIZE).within(body))
 }
 
 /// What ORT's optimizer leaves around blocks of channels: the same elements in another order.
@@ -139,9 +151,32 @@ pub(super) fn quantized_gemm(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     super::matmul::general(cx, [0, 3, 6], element)
 }
 
-/// Whole numbers in, floats out: MatMulIntegerToFloat, DynamicQuantizeMatMul.
+/// QLinearWhere: a condition, and two choices with a scale and a zero point each.
+pub(super) fn quantized_choose(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let mut lowered = super::pointwise::of(cx, &[0, 1, 4])?;
+    let element = cx.input(1)?.element;
+    lowered.outputs.iter_mut().for_each(|fact| fact.element = element);
+    Ok(lowered)
+}
+
+/// MatMulIntegerToFloat: whole numbers in, floats out.
 pub(super) fn matmul_to_float(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    super::matmul::multiply(cx, [0, 1], ElementType::Float(32))
+    biased(cx, 6)
+}
+
+/// DynamicQuantizeMatMul: floats are quantised on the way in.
+pub(super) fn dynamic_matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    biased(cx, 4)
+}
+
+/// The product of the first two inputs in floats, and where it is there what is added to each row.
+fn biased(cx: &Context<'_>, bias: usize) -> Result<Lowered, Refusal> {
+    let mut lowered = super::matmul::multiply(cx, [0, 1], ElementType::Float(32))?;
+    if let (Form::Nest(nest), Some(_)) = (&mut lowered.form, cx.optional(bias)) {
+        let column = nest.write.0.last().cloned();
+        nest.read(bias, Access(column.into_iter().collect()));
+    }
+    Ok(lowered)
 }
 
 /// FusedMatMul: either operand's last two dimensions turned round.

@@ -1,5 +1,6 @@
 //! Loop nests as operators state them, over their node's own inputs and output.
 
+use crate::frontend::view::{self, combine, compose};
 use crate::ir::{self, Access, Affine, Dim, DimId, Role};
 
 /// A loop nest that makes a node's first output.
@@ -75,6 +76,23 @@ impl Nest {
             dims.map(|(i, (&size, name))| self.dim(name, size, if is_reduced(i) { Role::K } else { Role::M }))
                 .collect(),
         )
+    }
+
+    /// The same nest with a dimension cut into whole blocks: it counts them, and another dimension their elements. `None`
+    /// where strides would be out of range.
+    pub(in super::super) fn cut(&self, dim: DimId, block: u64) -> Option<Self> {
+        let (blocks, within) = (Affine::dim(dim), Affine::dim(DimId::from(self.dims.len())));
+        let mut map = view::identity(self.dims.len());
+        *map.0.get_mut(dim.index())? = combine(0, [(&blocks, i64::try_from(block).ok()?), (&within, 1)]).ok()?;
+        let mut cut = self.clone();
+        for access in cut.reads.iter_mut().filter_map(|read| read.access.as_mut()).chain([&mut cut.write]) {
+            *access = compose(access, &map).ok()?;
+        }
+        let whole = cut.dims.get_mut(dim.index())?;
+        let inner = Dim { size: block, ..whole.clone() };
+        *whole = Dim { name: "block".to_owned(), size: whole.size / block, role: whole.role };
+        cut.dims.push(inner);
+        Some(cut)
     }
 
     /// Reads an input of the node.

@@ -72,6 +72,30 @@ pub(super) fn group_query(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 /// Attention: the weights that make queries, keys and values of the input, side by side. Of a mask's index nothing is
 /// counted.
 pub(super) fn projected(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let mut body = Body::new(cx.input_count());
+    let made = body.node("MatMul", &[&Body::input(0), &Body::input(1)], Vec::new());
+    attended(cx, body, made, 4, Some(5))
+}
+
+/// QAttention: the same of whole numbers, whose product is scaled.
+pub(super) fn quantized(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let mut body = Body::new(cx.input_count());
+    let sums = body.node("MatMulInteger", &[&Body::input(0), &Body::input(1)], Vec::new());
+    let scale = body.number();
+    let floats = body.float(&sums);
+    let made = body.node("Mul", &[&floats, &scale], Vec::new());
+    attended(cx, body, made, 8, None)
+}
+
+/// Attention of queries, keys and values that were made side by side, and lack their bias. `past` is the input with keys
+/// and values that are there already, `mask` the one that is added to the scores.
+fn attended(
+    cx: &Context<'_>,
+    mut body: Body,
+    made: Wire,
+    past: usize,
+    mask: Option<usize>,
+) -> Result<Lowered, Refusal> {
     let lowered = roughly(cx)?;
     let heads = cx.needed_size("num_heads")?;
     let all = cx.input(1)?.shape.last().copied().unwrap_or(0);
@@ -81,15 +105,14 @@ pub(super) fn projected(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         Some(_) | None => [all / 3; 3],
     };
     let &[batch, length, _] = &cx.input(0)?.shape[..] else { return Ok(lowered) };
-    let has_past = cx.optional(4).is_some() || cx.output_count() > 1;
+    let has_past = cx.optional(past).is_some() || cx.output_count() > 1;
     if has_past || widths.iter().try_fold(0u64, |sum, &width| sum.checked_add(width)) != Some(all) || heads == 0 {
         return Ok(lowered);
     }
-    let mut body = Body::new(cx.input_count());
-    let mut made = body.node("MatMul", &[&Body::input(0), &Body::input(1)], Vec::new());
-    if cx.optional(2).is_some() {
-        made = body.node("Add", &[&made, &Body::input(2)], Vec::new());
-    }
+    let made = match cx.optional(2) {
+        Some(_) => body.node("Add", &[&made, &Body::input(2)], Vec::new()),
+        None => made,
+    };
     let mut from = 0;
     let parts = widths.map(|width| {
         let heads = Heads { batch, heads, length, width: width / heads };
@@ -98,7 +121,7 @@ pub(super) fn projected(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         (heads.split(&mut body, &part, 3), heads)
     });
     let [(q, q_heads), (k, k_heads), (v, v_heads)] = parts;
-    let parts = Parts { q, k, v, past: None, mask: Some(5) };
+    let parts = Parts { q, k, v, past: None, mask };
     Ok(finished(cx, lowered, body, parts, [&q_heads, &k_heads, &v_heads]))
 }
 
@@ -107,11 +130,6 @@ fn finished(cx: &Context<'_>, lowered: Lowered, mut body: Body, parts: Parts, he
         Some(()) if cx.output_count() <= 3 => lowered.within(body),
         Some(()) | None => lowered,
     }
-}
-
-/// QAttention: whole numbers.
-pub(super) fn quantized(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    roughly(cx)
 }
 
 /// The shapes of all of them, costed for each element of the output.

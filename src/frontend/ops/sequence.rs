@@ -45,7 +45,7 @@ pub(super) fn at(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         let row = [&[1], &fact.shape[..]].concat();
         let rows: Vec<_> = items.iter().map(|item| body.other(item.value)).collect();
         let rows: Vec<_> = rows.iter().map(|row_of| body.reshape(row_of, &row)).collect();
-        let all = body.join(&rows.iter().collect::<Vec<_>>(), 0);
+        let all = body.concat(&rows.iter().collect::<Vec<_>>(), 0);
         (Fact::at_run_time(fact.shape.clone(), fact.element), body.node("Gather", &[&all, &Body::input(1)], Vec::new()))
     } else {
         let Item { value, fact } = &items[position(cx, 1, items.len())?];
@@ -107,7 +107,7 @@ pub(super) fn concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         all = all.and_then(|all| all.checked_add(*shape.get(at)?));
         parts.push(part);
     }
-    let joined = body.join(&parts.iter().collect::<Vec<_>>(), signed(at as u64)?);
+    let joined = body.concat(&parts.iter().collect::<Vec<_>>(), signed(at as u64)?);
     body.output(&joined);
     let mut shape = first.shape.clone();
     let all = all.ok_or_else(|| Refusal::new("puts tensors of different ranks together"))?;
