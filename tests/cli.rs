@@ -101,10 +101,34 @@ fn wrong_usage_is_exit_2() {
         &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--requests", "0,1"],
         &["analyze", "tiny_cnn.onnx", "--npu", "tpu-v3", "--dim", "batch"],
         &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--effort", "much"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "int5"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "weights"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "biases=int8"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "weights=int8,weights=int4"],
         &["weave"],
     ] {
         assert_eq!(layerweaver(arguments, folder.path()).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+/// The first layer of `tiny_mlp`: 256 × 512 weights and 512 biases, 4 × 256 inputs and 4 × 512 outputs, which the NPU
+/// has in 16 bits.
+#[test]
+fn weights_and_activations_take_formats_of_their_own() {
+    let folder = folder();
+    let bytes = |precision: &[&str]| {
+        let arguments = [&["analyze", "tiny_mlp.onnx", "--npu", "paper-like", "--format", "json"], precision].concat();
+        let table: serde_json::Value =
+            serde_json::from_slice(&layerweaver(&arguments, folder.path()).stdout).expect("JSON");
+        ["weight_bytes", "input_bytes", "output_bytes"]
+            .map(|field| table[0]["layers"][0][field].as_u64().expect("bytes"))
+    };
+    let (weights, inputs, outputs) = (256 * 512 + 512, 4 * 256, 4 * 512);
+    assert_eq!(bytes(&[]), [weights * 2, inputs * 2, outputs * 2]);
+    assert_eq!(bytes(&["--precision", "fp8"]), [weights, inputs, outputs]);
+    assert_eq!(bytes(&["--precision", "weights=int4,activations=fp32"]), [weights / 2, inputs * 4, outputs * 4]);
+    assert_eq!(bytes(&["--precision", "weights=int4"]), [weights / 2, inputs * 2, outputs * 2]);
+    assert_eq!(bytes(&["--precision", "activations=model"]), [weights * 2, inputs * 4, outputs * 4]);
 }
 
 /// A layer table that nobody changed gives the schedule of the ONNX file; one with other cycles is scheduled by those.

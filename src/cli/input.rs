@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::args::{PrecisionName, Target};
+use super::args::{Format, Target};
 use super::{Failure, Out};
 use crate::analysis::{self, Analysis, Measured};
-use crate::frontend;
+use crate::frontend::{self, FloatBits};
 use crate::ir::{IdVec, Layer, LayerId, Model, Tensor, TensorId};
 use crate::npu::{self, Npu};
 use crate::units::Cycles;
@@ -46,7 +46,7 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
         dims: target.dims.iter().cloned().collect(),
         shapes: target.shapes.iter().cloned().collect(),
         trips: target.trips.iter().cloned().collect(),
-        float_bits: target.precision.map_or(Some(npu.precision.bits()), PrecisionName::bits),
+        float_bits: float_bits(npu, target),
     };
     let mut read = Vec::new();
     for path in paths {
@@ -82,6 +82,13 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
         Ok(Analysed { model, analysis })
     };
     read.into_iter().zip(paths).map(analysed).collect()
+}
+
+/// The widths of float tensors: as `--precision` says, and where it says nothing the NPU's.
+fn float_bits(npu: &Npu, target: &Target) -> FloatBits {
+    let given = target.precision.unwrap_or_default();
+    let bits = |format: Option<Format>| format.unwrap_or(Format::Of(npu.precision)).bits();
+    FloatBits { weights: bits(given.weights), activations: bits(given.activations) }
 }
 
 /// What a path names, as it was read.

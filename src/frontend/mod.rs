@@ -34,7 +34,7 @@ use bytes::Bytes;
 
 pub use error::{Error, Errors, Kind, NodeName};
 
-use crate::ir::Model;
+use crate::ir::{Model, TensorKind};
 use graph::{Graph, Wrong};
 use infer::{TypedGraph, Untyped};
 use proto::ModelProto;
@@ -51,8 +51,31 @@ pub struct Options {
     pub shapes: BTreeMap<String, Vec<u64>>,
     /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
     pub trips: BTreeMap<String, u64>,
-    /// The width that float tensors of 16 bits and more take; `None`: the model's own.
-    pub float_bits: Option<u64>,
+    /// Widths of float tensors: `--precision weights=int4,activations=fp16`.
+    pub float_bits: FloatBits,
+}
+
+/// The widths that float tensors of 16 bits and more take; `None`: the model's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FloatBits {
+    /// Of weights.
+    pub weights: Option<u64>,
+    /// Of inputs, activations and outputs.
+    pub activations: Option<u64>,
+}
+
+impl FloatBits {
+    /// One width for all.
+    pub const fn all(bits: u64) -> Self {
+        Self { weights: Some(bits), activations: Some(bits) }
+    }
+
+    const fn of(self, kind: TensorKind) -> Option<u64> {
+        match kind {
+            TensorKind::Weight => self.weights,
+            TensorKind::Input | TensorKind::Output | TensorKind::Activation => self.activations,
+        }
+    }
 }
 
 /// A model, and what the user should know of it.

@@ -124,6 +124,10 @@ pub struct Dram {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// 4-bit integers.
+    Int4,
+    /// 8-bit floats, of either split.
+    Fp8,
     /// 8-bit integers.
     Int8,
     /// 16-bit brain floats.
@@ -135,10 +139,26 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them, the narrowest first.
+    pub const ALL: [Self; 6] = [Self::Int4, Self::Fp8, Self::Int8, Self::Bf16, Self::Fp16, Self::Fp32];
+
+    /// As files and the command line have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int4 => "int4",
+            Self::Fp8 => "fp8",
+            Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
+            Self::Fp32 => "fp32",
+        }
+    }
+
     /// Width of an element.
     pub const fn bits(self) -> u64 {
         match self {
-            Self::Int8 => 8,
+            Self::Int4 => 4,
+            Self::Fp8 | Self::Int8 => 8,
             Self::Bf16 | Self::Fp16 => 16,
             Self::Fp32 => 32,
         }
@@ -168,6 +188,13 @@ impl Npu {
 
     /// Whether every number is in its range. The upper ends are far beyond any chip; within them no cost leaves `u64`.
     pub fn validate(&self) -> Result<(), NpuError> {
+        if matches!(self.precision, Precision::Int4 | Precision::Fp8) {
+            let what = format!(
+                "is {}; give int8, bf16, fp16 or fp32, and narrower ones by --precision",
+                self.precision.name()
+            );
+            return Err(NpuError { path: "precision".into(), what });
+        }
         let fill = match self.matrix.kind {
             MatrixKind::Systolic { fill_rows_per_cycle, .. } => fill_rows_per_cycle,
             MatrixKind::AdderTree => 1,
@@ -287,6 +314,7 @@ mod tests {
     fn unknown_and_missing_fields_are_refused() {
         let unknown = changed("/dram", serde_json::json!({"bytes": 1})).unwrap_err();
         assert_eq!(unknown.path, "dram.bytes");
+        assert_eq!(changed("/precision", "int4".into()).unwrap_err().path, "precision");
         let fractional = changed("/clock_hz", serde_json::json!(1.5)).unwrap_err();
         assert_eq!(fractional.path, "clock_hz");
         let systolic = serde_json::json!({"kind": "systolic", "arrays": 1, "rows": 8, "columns": 8});

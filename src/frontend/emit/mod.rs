@@ -9,6 +9,7 @@ mod views;
 
 use std::collections::BTreeSet;
 
+use super::FloatBits;
 use super::error::{Kind, NodeName};
 use super::fact::Fact;
 use super::fuse::{Group, Groups};
@@ -28,7 +29,7 @@ pub(super) fn emit(
     typed: &TypedGraph,
     uses: &Uses,
     groups: &Groups,
-    float_bits: Option<u64>,
+    float_bits: FloatBits,
 ) -> Result<Emitted, Vec<Wrong>> {
     let mut emitter = Emitter {
         typed,
@@ -59,7 +60,7 @@ struct Place {
 struct Emitter<'a> {
     typed: &'a TypedGraph,
     uses: &'a Uses,
-    float_bits: Option<u64>,
+    float_bits: FloatBits,
     tensors: IdVec<TensorId, Tensor>,
     layers: IdVec<LayerId, Layer>,
     places: IdVec<ValueId, Option<Place>>,
@@ -283,7 +284,7 @@ impl Emitter<'_> {
 
     fn tensor(&mut self, value: ValueId, fact: &Fact, kind: TensorKind) -> Result<TensorId, Wrong> {
         let name = &self.typed.graph.values[value].name;
-        let Some(element_bits) = fact.bits(self.float_bits) else {
+        let Some(element_bits) = fact.bits(self.float_bits.of(kind)) else {
             let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
             return Err((None, Kind::Refused { what, mend: "take that part out of the model".into() }));
         };
