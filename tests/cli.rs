@@ -131,6 +131,26 @@ fn weights_and_activations_take_formats_of_their_own() {
     assert_eq!(bytes(&["--precision", "activations=model"]), [weights * 2, inputs * 4, outputs * 4]);
 }
 
+/// A precision whose rate the NPU gives is scheduled by it, and `simulate` agrees; another is refused, with the layer.
+#[test]
+fn only_precisions_with_a_rate_are_scheduled() {
+    let folder = folder();
+    let npu = text(&layerweaver(&["npus", "paper-like"], folder.path()).stdout);
+    let rated = npu.replace("\"kind\":", "\"precision_rate\": {\"int8\": 2, \"bf16\": 1},\n    \"kind\":");
+    fs::write(folder.path().join("npu.json"), rated).expect("written");
+    let compile = |precision| {
+        let arguments = ["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "npu.json", "--precision", precision];
+        layerweaver(&arguments, folder.path())
+    };
+    let done = compile("int8");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let refused = compile("weights=int8,activations=fp32");
+    assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
+    let words = text(&refused.stderr);
+    assert!(words.starts_with("error: tiny_cnn.onnx: layer '"), "{words}");
+    assert!(words.contains("multiplies elements of 32 bits"), "{words}");
+}
+
 /// A layer table that nobody changed gives the schedule of the ONNX file; one with other cycles is scheduled by those.
 #[test]
 fn layer_tables_take_the_place_of_models() {

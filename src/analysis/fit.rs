@@ -38,7 +38,7 @@ pub fn fit(
         if best.as_ref().is_some_and(|((busy, _), _)| *busy < transfers) {
             return;
         }
-        let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, chunks));
+        let compute = measured.unwrap_or_else(|| tiles_cycles(model, layer, npu, chunks));
         let key = (compute.max(transfers), traffic);
         if best.as_ref().is_none_or(|(least, _)| key < *least) {
             let load = fitter.loads(&NdBox::whole(chunks.iter().copied()));

@@ -9,7 +9,7 @@ use crate::units::{Bytes, Cycles};
 /// The floor: each layer's least compute; each element of a weight or an input that some iteration touches is loaded,
 /// and each output is stored.
 pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured) -> Floor {
-    let of_layer = |(id, layer)| measured[id].unwrap_or_else(|| cost::compute_floor(npu, layer));
+    let of_layer = |(id, layer)| measured[id].unwrap_or_else(|| cost::compute_floor(npu, model, layer));
     let compute: Cycles = model.layers.iter_with_ids().map(of_layer).sum();
     let mut least: IdVec<TensorId, u64> = model.tensors.iter().map(|_| 0).collect();
     for layer in &model.layers {

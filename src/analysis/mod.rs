@@ -11,6 +11,7 @@ pub use figures::with_traffic;
 pub use fit::{Fit, fit};
 pub use tiling::Tiling;
 
+use crate::cost;
 use crate::ir::{Figures, IdVec, LayerId, Model, Op};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
@@ -57,6 +58,19 @@ pub enum AnalysisError {
         /// The layer's name.
         layer: String,
     },
+    /// A product of a width that the NPU's cells do not multiply.
+    #[error(
+        "layer '{layer}' multiplies elements of {bits} bits, which matrix.precision_rate of NPU '{npu}' does not know; \
+         give it their rate, or the model another --precision"
+    )]
+    UnknownPrecision {
+        /// The layer's name.
+        layer: String,
+        /// Of the wider operand.
+        bits: u64,
+        /// The NPU's name.
+        npu: String,
+    },
 }
 
 /// Analyses a model whose every layer is costed by the machine model.
@@ -66,6 +80,13 @@ pub fn analyze(model: &Model, npu: &Npu) -> Result<Analysis, AnalysisError> {
 
 /// Analyses a model of which a user has measured some layers.
 pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Analysis, AnalysisError> {
+    for layer in model.layers.iter().filter(|layer| layer.op == Op::Gemm) {
+        let bits = cost::operand_bits(model, layer);
+        if npu.matrix.rate(bits).is_none() {
+            let (layer, npu) = (layer.name.clone(), npu.name.clone());
+            return Err(AnalysisError::UnknownPrecision { layer, bits, npu });
+        }
+    }
     let mut measured = Measured::new();
     for (id, layer) in model.layers.iter_with_ids() {
         measured.push(match (layer.op, given[id]) {
@@ -73,7 +94,7 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
             (Op::Measured, Some(cycles)) => Some(cycles),
             // Unchanged figures of a table are no measurement: the layer stays tileable at its true cost.
             (Op::Gemm | Op::Vector, given) => {
-                given.filter(|&cycles| cycles != crate::cost::compute_cycles(npu, layer, &layer.whole(), true))
+                given.filter(|&cycles| cycles != cost::compute_cycles(npu, model, layer, &layer.whole(), true))
             }
         });
     }

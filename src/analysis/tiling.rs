@@ -69,7 +69,7 @@ impl Tiling {
     fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
         let first = NdBox::whole(chunks.iter().copied());
         let load = load_bytes(model, layer, &first);
-        let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
+        let compute = measured.unwrap_or_else(|| tiles_cycles(model, layer, npu, &chunks));
         Self { chunks, outer: Outer::N, load, compute }
     }
 }
@@ -170,7 +170,7 @@ fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox) -> Bytes {
 }
 
 /// The sum of the tiles' commands, counted by size: in a grid a dimension has at most two.
-pub(super) fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
+pub(super) fn tiles_cycles(model: &Model, layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
     let mut kinds: Vec<(Vec<u64>, u64)> = vec![(Vec::new(), 1)];
     for (dim, &chunk) in layer.dims.iter().zip(chunks) {
         let full = (dim.size / chunk, chunk);
@@ -184,7 +184,8 @@ pub(super) fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
         };
         kinds = kinds.iter().flat_map(with).collect();
     }
-    let cost = |sizes: &[u64], last| cost::compute_cycles(npu, layer, &NdBox::whole(sizes.iter().copied()), last);
+    let cost =
+        |sizes: &[u64], last| cost::compute_cycles(npu, model, layer, &NdBox::whole(sizes.iter().copied()), last);
     let all: Cycles = kinds.iter().map(|(sizes, count)| cost(sizes, false) * *count).sum();
     // The last tile, the smallest, drains as well.
     let (smallest, _) = &kinds[kinds.len() - 1];

@@ -1,10 +1,12 @@
 //! The NPU description: a machine of two engines and one scratchpad, in whole numbers.
 
 mod library;
+mod matrix;
 
 use serde::{Deserialize, Serialize};
 
 pub use library::{NAMES, named, nearest};
+pub use matrix::{Dataflow, Matrix, MatrixKind};
 
 use crate::units::Bytes;
 
@@ -32,58 +34,6 @@ pub struct Npu {
     pub dram: Dram,
     /// What float tensors take, unless the user says otherwise.
     pub precision: Precision,
-}
-
-/// Equal arrays that share the work of each command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawMatrix", into = "RawMatrix")]
-pub struct Matrix {
-    /// How many.
-    pub arrays: u64,
-    /// Multipliers along the reduced dimension (of a weight-stationary array).
-    pub rows: u64,
-    /// Multipliers along the columns of the result.
-    pub columns: u64,
-    /// What an array does in a cycle.
-    pub kind: MatrixKind,
-}
-
-impl Matrix {
-    /// Which operand stays; of an adder tree the weights.
-    pub const fn dataflow(&self) -> Dataflow {
-        match self.kind {
-            MatrixKind::Systolic { dataflow, double_buffered_weights: _, fill_rows_per_cycle: _ } => dataflow,
-            MatrixKind::AdderTree => Dataflow::WeightStationary,
-        }
-    }
-}
-
-/// How an array multiplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MatrixKind {
-    /// Data ripple through the array: it has to be filled and drained.
-    Systolic {
-        /// Which operand stays.
-        dataflow: Dataflow,
-        /// Whether the next fold's fill hides behind this one's stream.
-        double_buffered_weights: bool,
-        /// Rows of the array that are filled each cycle.
-        fill_rows_per_cycle: u64,
-    },
-    /// `rows` inputs are reduced for each of `columns` outputs in one cycle; weight-stationary.
-    AdderTree,
-}
-
-/// Which operand of a product stays in a systolic array while the others stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dataflow {
-    /// Weights: k on the rows, n on the columns, m streams.
-    WeightStationary,
-    /// Results: m on the rows, n on the columns, k streams.
-    OutputStationary,
-    /// Inputs: k on the rows, m on the columns, n streams.
-    InputStationary,
 }
 
 /// The vector unit.
@@ -121,7 +71,7 @@ pub struct Dram {
 }
 
 /// The format that float tensors take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 4-bit integers.
@@ -216,7 +166,7 @@ impl Npu {
             ("dram.setup_cycles", self.dram.setup_cycles, 0, 1 << 24),
         ];
         match ranges.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
-            None => Ok(()),
+            None => self.matrix.check_rates(self.precision),
             Some((path, value, least, most)) => Err(NpuError {
                 path: (*path).to_owned(),
                 what: format!("is {value}; give a whole number from {least} to {most}"),
@@ -224,67 +174,10 @@ impl Npu {
         }
     }
 
-    /// Multiply-accumulates a cycle when every multiplier is busy.
+    /// Multiply-accumulates a cycle when every multiplier is busy, at the NPU's own precision.
     pub fn peak_macs_per_cycle(&self) -> u64 {
-        self.matrix.arrays * self.matrix.rows * self.matrix.columns
-    }
-}
-
-/// `matrix` as the file has it: the systolic fields may be missing from an adder tree.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMatrix {
-    kind: RawKind,
-    arrays: u64,
-    rows: u64,
-    columns: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dataflow: Option<Dataflow>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    double_buffered_weights: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fill_rows_per_cycle: Option<u64>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawKind {
-    Systolic,
-    AdderTree,
-}
-
-impl TryFrom<RawMatrix> for Matrix {
-    type Error = String;
-
-    fn try_from(raw: RawMatrix) -> Result<Self, String> {
-        let RawMatrix { kind, arrays, rows, columns, dataflow, double_buffered_weights, fill_rows_per_cycle } = raw;
-        let missing = |field: &str| format!("{field} is missing: a systolic array needs it");
-        let kind = match kind {
-            RawKind::AdderTree => match dataflow {
-                None | Some(Dataflow::WeightStationary) => MatrixKind::AdderTree,
-                Some(Dataflow::OutputStationary | Dataflow::InputStationary) => {
-                    return Err("dataflow: an adder tree is weight-stationary".into());
-                }
-            },
-            RawKind::Systolic => MatrixKind::Systolic {
-                dataflow: dataflow.ok_or_else(|| missing("dataflow"))?,
-                double_buffered_weights: double_buffered_weights.ok_or_else(|| missing("double_buffered_weights"))?,
-                fill_rows_per_cycle: fill_rows_per_cycle.ok_or_else(|| missing("fill_rows_per_cycle"))?,
-            },
-        };
-        Ok(Self { arrays, rows, columns, kind })
-    }
-}
-
-impl From<Matrix> for RawMatrix {
-    fn from(Matrix { arrays, rows, columns, kind }: Matrix) -> Self {
-        let (kind, dataflow, double, fill) = match kind {
-            MatrixKind::AdderTree => (RawKind::AdderTree, None, None, None),
-            MatrixKind::Systolic { dataflow, double_buffered_weights, fill_rows_per_cycle } => {
-                (RawKind::Systolic, Some(dataflow), Some(double_buffered_weights), Some(fill_rows_per_cycle))
-            }
-        };
-        Self { kind, arrays, rows, columns, dataflow, double_buffered_weights: double, fill_rows_per_cycle: fill }
+        let rate = self.matrix.rate(self.precision.bits()).unwrap_or(1);
+        self.matrix.arrays * self.matrix.rows * self.matrix.columns * rate
     }
 }
 
@@ -295,6 +188,13 @@ mod tests {
     fn changed(path: &str, value: serde_json::Value) -> Result<Npu, NpuError> {
         let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
         *json.pointer_mut(path).unwrap() = value;
+        Npu::from_json(json.to_string().as_bytes())
+    }
+
+    /// `paper-like`, which is of bf16, with rates of its own.
+    fn rated(rates: serde_json::Value) -> Result<Npu, NpuError> {
+        let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
+        json["matrix"]["precision_rate"] = rates;
         Npu::from_json(json.to_string().as_bytes())
     }
 
@@ -321,5 +221,31 @@ mod tests {
         assert!(changed("/matrix", systolic).unwrap_err().what.contains("dataflow is missing"));
         let tree = serde_json::json!({"kind": "adder-tree", "arrays": 1, "rows": 8, "columns": 8});
         assert_eq!(changed("/matrix", tree).unwrap().matrix.kind, MatrixKind::AdderTree);
+    }
+
+    /// Rates are by width: fp16 has that of bf16. The peak is the NPU's own precision's: 4 · 128 · 128 · 2.
+    #[test]
+    fn a_cell_makes_as_many_products_as_its_precision_allows() {
+        let npu = rated(serde_json::json!({"int8": 4, "bf16": 2, "fp8": 4})).unwrap();
+        assert_eq!([4, 8, 16, 32].map(|bits| npu.matrix.rate(bits)), [None, Some(4), Some(2), None]);
+        assert_eq!(npu.peak_macs_per_cycle(), 4 * 128 * 128 * 2);
+        let json = serde_json::to_value(&npu).unwrap();
+        assert_eq!(json["matrix"]["precision_rate"], serde_json::json!({"fp8": 4, "int8": 4, "bf16": 2}));
+    }
+
+    #[test]
+    fn rates_that_contradict_or_lack_the_own_precision_are_refused() {
+        let what = |rates| rated(rates).unwrap_err().to_string();
+        assert!(what(serde_json::json!({"bf16": 1, "fp16": 2})).contains("bf16 and fp16 are of one width"));
+        assert!(what(serde_json::json!({"int8": 2})).contains("has no rate for bf16"));
+        assert!(what(serde_json::json!({"bf16": 0})).starts_with("matrix.precision_rate.bf16: is 0"));
+        assert!(what(serde_json::json!({"bf16": 1, "int5": 1})).starts_with("matrix"));
+    }
+
+    #[test]
+    fn a_format_is_called_as_files_have_it() {
+        for precision in Precision::ALL {
+            assert_eq!(serde_json::to_value(precision).unwrap(), precision.name());
+        }
     }
 }

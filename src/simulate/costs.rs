@@ -43,16 +43,17 @@ fn check_tiles(
     durations: &mut Durations<'_>,
     found: &mut Vec<Violation>,
 ) {
-    let row @ LayerRow { layer, figures } = &facts.schedule.models[run.model].layers[run.layer];
+    let model = &facts.schedule.models[run.model];
+    let row @ LayerRow { layer, figures } = &model.layers[run.layer];
     let given = u128::from(figures.compute_cycles.get());
-    let is_measured = durations.tile(layer, &layer.whole(), true).is_none_or(|cycles| cycles != given);
+    let is_measured = durations.tile(model, layer, &layer.whole(), true).is_none_or(|cycles| cycles != given);
     let op = if is_measured { Op::Measured } else { layer.op };
     for &id in tiles {
         let tile = facts.tile(id);
         if tile.op != op {
             found.push(Violation::WrongOp { command: facts.named(id) });
         } else if let Some(cycles) =
-            durations.tile(layer, &tile.part, Some(&id) == tiles.last()).filter(|_| !is_measured)
+            durations.tile(model, layer, &tile.part, Some(&id) == tiles.last()).filter(|_| !is_measured)
         {
             check_cycles(facts, id, cycles, found);
         }

@@ -20,6 +20,7 @@
 //!    8. `bound` is compute just if `compute_cycles ≥ dma_cycles`.
 //!    9. `finish` has an entry for each request of each model.
 //!    10. The file has at least one command for each layer and request, and one stored buffer for each output.
+//!    11. A product's wider operand has a width that the NPU multiplies.
 //! 2. **Timing.**
 //!    1. No command waits for ever.
 //!    2. `start = max(free(engine), max done(waits))`; `done = start + cycles`, of a transfer `+ latency_cycles`.

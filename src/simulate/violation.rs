@@ -66,6 +66,9 @@ pub enum Violation {
     /// Rule 1.10.
     #[error("the models' requests need at least {needed} {what}, and the file has {have}")]
     TooFew { what: &'static str, needed: u128, have: usize },
+    /// Rule 1.11.
+    #[error("{layer} multiplies elements of {bits} bits, which npu.matrix.precision_rate does not know")]
+    UnknownPrecision { layer: Named<LayerId>, bits: u64 },
 
     /// Rule 2.1.
     #[error("deadlock: {} can never start", list(.commands))]

@@ -74,6 +74,10 @@ pub(crate) const BREAKS: &[Break] = &[
         set(f, "/models/1/requests", json!(100));
         set(f, "/summary/finish/1", json!(vec![0; 100]));
     }),
+    Break::example("UnknownPrecision", "8 bits where 16 are known", |f| {
+        set(f, "/npu/precision", json!("bf16"));
+        f["npu"]["matrix"]["precision_rate"] = json!({"bf16": 1});
+    }),
     // 2: timing.
     Break::example("Deadlock", "", |f| set(f, "/commands/1/waits", json!([0, 5]))),
     Break::example("WrongTimes", "", |f| set(f, "/commands/7/start", json!(1101))),
