@@ -71,6 +71,21 @@ pub enum AnalysisError {
         /// The NPU's name.
         npu: String,
     },
+    /// A product that cannot be cut small enough.
+    #[error(
+        "layer '{layer}' needs accumulators of {needs} even for its smallest tile, and matrix.accumulator_bytes of NPU \
+         '{npu}' are {accumulators}; give it larger ones"
+    )]
+    NoAccumulators {
+        /// The layer's name.
+        layer: String,
+        /// The sums of one fold's columns.
+        needs: Bytes,
+        /// What there is.
+        accumulators: Bytes,
+        /// The NPU's name.
+        npu: String,
+    },
 }
 
 /// Analyses a model whose every layer is costed by the machine model.
@@ -106,8 +121,15 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
             return Err(AnalysisError::TooLong { layer: layer.name.clone() });
         }
     }
-    let tilings =
-        model.layers.ids().map(|id| tiling::candidates(model, &model.layers[id], npu, measured[id])).collect();
+    let tilings = model.layers.iter_with_ids().map(|(id, layer)| {
+        let accumulators = npu.matrix.accumulator_bytes.unwrap_or(Bytes::ZERO);
+        let none = |needs| {
+            let (layer, npu) = (layer.name.clone(), npu.name.clone());
+            AnalysisError::NoAccumulators { layer, needs, accumulators, npu }
+        };
+        tiling::candidates(model, layer, npu, measured[id]).map_err(none)
+    });
+    let tilings = tilings.collect::<Result<_, _>>()?;
     let floor = floor::of_request(model, npu, &measured);
     Ok(Analysis { figures, measured, tilings, floor })
 }

@@ -7,7 +7,7 @@ mod floor;
 mod product;
 
 pub use floor::compute_floor;
-pub use product::{Product, Stream, operand_bits, product_cycles};
+pub use product::{Product, Stream, accumulated_bytes, operand_bits, product_cycles};
 
 use crate::ir::{Layer, Model, NdBox, Op};
 use crate::npu::Npu;

@@ -5,9 +5,9 @@
 //! buffering they are SCALE-Sim's (Samajdar et al., ISPASS 2020).
 
 use super::saturate;
-use crate::ir::{Layer, Model, NdBox, Operand, Role};
+use crate::ir::{Layer, Model, NdBox, Op, Operand, Role};
 use crate::npu::{Dataflow, MatrixKind, Npu};
-use crate::units::Cycles;
+use crate::units::{Bytes, Cycles};
 
 /// The sizes of `groups` products `[m, k] × [k, n]`, and the width of what is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +56,25 @@ pub fn operand_bits(model: &Model, layer: &Layer) -> u64 {
     let bits = |read: &Operand| model.tensors[read.tensor].element_bits;
     let along_k = layer.reads.iter().filter(is_along_k).map(bits).max();
     along_k.or_else(|| layer.reads.iter().take(2).map(bits).max()).unwrap_or(0)
+}
+
+/// Width of a sum in an accumulator, in bytes.
+const SUM_BYTES: u64 = 4;
+
+/// The bytes of accumulators that a box of a layer needs.
+///
+/// Formula: `m · n · 4` of a product whose k is cut by the box, or folds because k > R: each result is added to when its
+/// other pieces come. Groups follow one another. Output-stationary, k streams whole and the sums stay in the cells.
+pub fn accumulated_bytes(npu: &Npu, model: &Model, layer: &Layer, part: &NdBox) -> Bytes {
+    let product = Product::of(model, layer, part);
+    let is_cut = product.k < Product::of(model, layer, &layer.whole()).k;
+    let stays_in_cells = npu.matrix.dataflow() == Dataflow::OutputStationary;
+    match layer.op {
+        Op::Gemm if !stays_in_cells && (is_cut || product.k > npu.matrix.rows) => {
+            Bytes(product.m * product.n * SUM_BYTES)
+        }
+        Op::Gemm | Op::Vector | Op::Measured => Bytes::ZERO,
+    }
 }
 
 /// What an NPU's arrays are asked to do for a product.
@@ -140,7 +159,7 @@ fn divided_cycles(npu: &Npu, folds: u64, length: u64, last: bool) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Access, Affine, Dim, DimId, IdVec, Op, Tensor, TensorId, TensorKind};
+    use crate::ir::{Access, Affine, Dim, DimId, IdVec, Tensor, TensorId, TensorKind};
     use crate::npu::{Matrix, Precision, named};
 
     fn npu(arrays: u64, size: u64, kind: MatrixKind) -> Npu {

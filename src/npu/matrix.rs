@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{NpuError, Precision};
+use crate::units::Bytes;
 
 /// The most products of a cell in a cycle: beyond any chip.
 const MOST_PRODUCTS: u64 = 64;
@@ -23,12 +24,14 @@ pub struct Matrix {
     pub kind: MatrixKind,
     /// Products that a cell makes each cycle, by precision; without it one, of any.
     pub precision_rate: Option<BTreeMap<Precision, u64>>,
+    /// What holds the sums of a product whose k is cut or folds; without it there is always room.
+    pub accumulator_bytes: Option<Bytes>,
 }
 
 impl Matrix {
     /// Arrays without any of the optional fields.
     pub const fn new(arrays: u64, rows: u64, columns: u64, kind: MatrixKind) -> Self {
-        Self { arrays, rows, columns, kind, precision_rate: None }
+        Self { arrays, rows, columns, kind, precision_rate: None, accumulator_bytes: None }
     }
 
     /// Products that a cell makes each cycle of elements of this width; `None` of a width that it does not know.
@@ -120,6 +123,8 @@ struct RawMatrix {
     fill_rows_per_cycle: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     precision_rate: Option<BTreeMap<Precision, u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accumulator_bytes: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -142,6 +147,7 @@ impl TryFrom<RawMatrix> for Matrix {
             double_buffered_weights,
             fill_rows_per_cycle,
             precision_rate,
+            accumulator_bytes,
         } = raw;
         let missing = |field: &str| format!("{field} is missing: a systolic array needs it");
         let kind = match kind {
@@ -157,12 +163,12 @@ impl TryFrom<RawMatrix> for Matrix {
                 fill_rows_per_cycle: fill_rows_per_cycle.ok_or_else(|| missing("fill_rows_per_cycle"))?,
             },
         };
-        Ok(Self { arrays, rows, columns, kind, precision_rate })
+        Ok(Self { arrays, rows, columns, kind, precision_rate, accumulator_bytes })
     }
 }
 
 impl From<Matrix> for RawMatrix {
-    fn from(Matrix { arrays, rows, columns, kind, precision_rate }: Matrix) -> Self {
+    fn from(Matrix { arrays, rows, columns, kind, precision_rate, accumulator_bytes }: Matrix) -> Self {
         let (kind, dataflow, double, fill) = match kind {
             MatrixKind::AdderTree => (RawKind::AdderTree, None, None, None),
             MatrixKind::Systolic { dataflow, double_buffered_weights, fill_rows_per_cycle } => {
@@ -178,6 +184,7 @@ impl From<Matrix> for RawMatrix {
             double_buffered_weights: double,
             fill_rows_per_cycle: fill,
             precision_rate,
+            accumulator_bytes,
         }
     }
 }

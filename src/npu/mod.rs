@@ -155,6 +155,7 @@ impl Npu {
             ("matrix.rows", self.matrix.rows, 1, 1 << 16),
             ("matrix.columns", self.matrix.columns, 1, 1 << 16),
             ("matrix.fill_rows_per_cycle", fill, 1, 1 << 16),
+            ("matrix.accumulator_bytes", self.matrix.accumulator_bytes.map_or(1, Bytes::get), 1, 1 << 48),
             ("vector.lanes", self.vector.lanes, 1, 1 << 32),
             ("command_cycles", self.command_cycles, 0, 1 << 24),
             ("sram.bytes", self.sram.bytes.get(), 1, 1 << 48),
@@ -240,6 +241,17 @@ mod tests {
         assert!(what(serde_json::json!({"int8": 2})).contains("has no rate for bf16"));
         assert!(what(serde_json::json!({"bf16": 0})).starts_with("matrix.precision_rate.bf16: is 0"));
         assert!(what(serde_json::json!({"bf16": 1, "int5": 1})).starts_with("matrix"));
+    }
+
+    #[test]
+    fn accumulators_hold_something() {
+        let with = |bytes: u64| {
+            let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
+            json["matrix"]["accumulator_bytes"] = bytes.into();
+            Npu::from_json(json.to_string().as_bytes())
+        };
+        assert_eq!(with(0).unwrap_err().path, "matrix.accumulator_bytes");
+        assert_eq!(with(1 << 20).unwrap().matrix.accumulator_bytes, Some(Bytes(1 << 20)));
     }
 
     #[test]

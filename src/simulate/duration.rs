@@ -65,6 +65,14 @@ impl<'a> Durations<'a> {
     }
 }
 
+/// Bytes that the accumulators hold while a box of a layer is computed: a 32-bit sum for each result of a group, if its
+/// terms do not all come at once. Where the results are what stays, they do.
+pub(super) fn summed_bytes(matrix: &Matrix, layer: &Layer, part: &NdBox) -> u128 {
+    let [Product { m, n, k, .. }, whole] = [part, &layer.whole()].map(|part| Product::of(layer, part, 1));
+    let all_at_once = matrix.dataflow() == Dataflow::OutputStationary || (k <= matrix.rows && k == whole.k);
+    if layer.op != Op::Gemm || all_at_once { 0 } else { u128::from(m) * u128::from(n) * 32 / 8 }
+}
+
 /// The width in which a layer multiplies: that of the wider of the operands that it sums over. Without anything to sum
 /// over they are the first two that it reads; 0 where it reads nothing.
 pub(super) fn multiplied_bits(model: &ScheduledModel, layer: &Layer) -> u64 {

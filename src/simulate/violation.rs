@@ -106,6 +106,9 @@ pub enum Violation {
     /// Rule 4.5.
     #[error("{layer}, request {request}: its tiles sum to {sum} cycles, not to its {whole}")]
     WrongShareSum { layer: Named<LayerId>, request: u32, sum: u128, whole: Cycles },
+    /// Rule 4.6.
+    #[error("{command} adds up {bytes} B of sums; the accumulators hold {accumulators}")]
+    AccumulatorsFull { command: Named<CommandId>, bytes: u128, accumulators: Bytes },
 
     /// Rule 5.1.
     #[error("{first} and {second} compute the same iterations")]

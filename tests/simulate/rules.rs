@@ -112,6 +112,9 @@ pub(crate) const BREAKS: &[Break] = &[
     })
     .retimed(),
     Break::residual("WrongShareSum", "", |f| set(f, "/commands/9/cycles", json!(51))).retimed(),
+    Break::example("AccumulatorsFull", "8192 bytes of sums from 72 rows on 16", |f| {
+        f["npu"]["matrix"]["accumulator_bytes"] = json!(8191);
+    }),
     // 5: completeness.
     Break::residual("ComputedTwice", "", |f| set(f, "/commands/9/box", json!([[1, 3]]))),
     Break::example("NotComputed", "seven of eight channels in the first tile", |f| {
