@@ -151,6 +151,31 @@ fn only_precisions_with_a_rate_are_scheduled() {
     assert!(words.contains("multiplies elements of 32 bits"), "{words}");
 }
 
+/// `tiny_mlp` ends with a softmax of 4 × 64 points: 5 operations on 512 lanes are ⌈2.5⌉ cycles, 8 are 4. A layer table
+/// keeps its own.
+#[test]
+fn a_chip_says_what_a_softmax_costs_it() {
+    let folder = folder();
+    let npu = text(&layerweaver(&["npus", "paper-like"], folder.path()).stdout);
+    for (name, operator) in [("npu.json", "Softmax"), ("near.json", "SofMax2")] {
+        let changed = npu.replace("\"lanes\":", &format!("\"operations\": {{\"{operator}\": 8}}, \"lanes\":"));
+        fs::write(folder.path().join(name), changed).expect("written");
+    }
+    let analyze = |model, npu| layerweaver(&["analyze", model, "--npu", npu, "--format", "json"], folder.path());
+    let softmax = |table: &Output| {
+        let table: serde_json::Value = serde_json::from_slice(&table.stdout).expect("JSON");
+        ["lane_operations", "compute_cycles"].map(|field| table[0]["layers"][2][field].as_u64().expect("a number"))
+    };
+    let own = analyze("tiny_mlp.onnx", "paper-like");
+    assert_eq!(softmax(&own), [5, 3]);
+    assert_eq!(softmax(&analyze("tiny_mlp.onnx", "npu.json")), [8, 4]);
+    fs::write(folder.path().join("table.json"), &own.stdout).expect("written");
+    assert_eq!(softmax(&analyze("table.json", "npu.json")), [5, 3]);
+    let near = analyze("tiny_mlp.onnx", "near.json");
+    let words = "error: near.json: vector.operations: there is no operator 'SofMax2'; did you mean 'Softmax'?\n";
+    assert_eq!((near.status.code(), text(&near.stderr)), (Some(1), words.to_owned()));
+}
+
 /// A layer table that nobody changed gives the schedule of the ONNX file; one with other cycles is scheduled by those.
 #[test]
 fn layer_tables_take_the_place_of_models() {

@@ -292,6 +292,9 @@ fn a_vector_layer_by_hand() {
     assert_eq!(compute_cycles(&npu, &empty(), &softmax, &softmax.whole(), true), Cycles(1920));
     npu.command_cycles = 10;
     assert_eq!(compute_cycles(&npu, &empty(), &softmax, &softmax.whole(), true), Cycles(1930));
+    npu.command_cycles = 0;
+    let dearer = Layer { lane_operations: 8, ..softmax };
+    assert_eq!(compute_cycles(&npu, &empty(), &dearer, &dearer.whole(), true), Cycles(3072));
 }
 
 /// docs/cost-model.md, "Floor": nine folds on TPU v1, and a depthwise convolution of 96 channels.

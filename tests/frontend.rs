@@ -168,6 +168,22 @@ fn weights_and_activations_have_widths_of_their_own() {
     assert_eq!(bytes(None, Some(16)), [6, 60, 20, 10]);
 }
 
+/// Softmax of 5 and the ReLU behind it of 1 are 6 for each element; as a chip says, 8 and 3. Elements that only move, and
+/// cannot vanish into an access, cost 1, or what it says of Transpose.
+#[test]
+fn a_chip_says_what_operators_cost_it() {
+    let graph = Graph::new().input("x", &[4, 8]).node("Softmax", &["x"], &["s"], vec![]);
+    let graph = graph.node("Relu", &["s"], &["y"], vec![]).output("y", &[4, 8]);
+    let graph = graph.node("Transpose", &["x"], &["z"], vec![ints("perm", &[1, 0])]).output("z", &[8, 4]);
+    let lanes = |operations: &[(&str, u64)]| {
+        let operations = operations.iter().map(|&(name, lanes)| (name.into(), lanes)).collect();
+        let model = parse(graph.bytes(), "model", &Options { operations, ..Options::default() }).unwrap().model;
+        model.layers.iter().map(|layer| layer.lane_operations).collect::<Vec<_>>()
+    };
+    assert_eq!(lanes(&[]), [6, 1]);
+    assert_eq!(lanes(&[("Softmax", 8), ("Relu", 3), ("Transpose", 2), ("Gelu", 9)]), [11, 2]);
+}
+
 /// A residual block: convolution, batch normalisation, ReLU; and again, with the sum before the ReLU.
 #[test]
 fn a_residual_block_is_two_layers() {

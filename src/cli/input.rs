@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::args::{Format, Target};
+use super::near::nearest;
 use super::{Failure, Out};
 use crate::analysis::{self, Analysis, Measured};
 use crate::frontend::{self, FloatBits};
@@ -34,10 +35,19 @@ pub(super) fn npu(name_or_file: &str) -> Result<Npu, Failure> {
 
 /// A sentence for a name that no NPU has.
 pub(super) fn unknown_npu(name: &str) -> String {
-    match npu::nearest(name) {
+    match nearest(name, npu::NAMES.iter().copied()) {
         Some(near) => format!("there is no built-in NPU '{name}'; did you mean '{near}'?"),
         None => format!("there is no built-in NPU '{name}'; `layerweaver npus` lists them, and a file can be given"),
     }
+}
+
+/// A sentence for an operator of an NPU's `vector.operations` that the frontend does not know.
+fn unknown_operator(npu: &str, name: &str) -> String {
+    let mend = match nearest(name, frontend::operators()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => "give the name of an ONNX operator, as in Softmax".to_owned(),
+    };
+    format!("{npu}: vector.operations: there is no operator '{name}'; {mend}")
 }
 
 /// Reads and analyses models. What is not modelled exactly is said on standard error.
@@ -47,7 +57,11 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
         shapes: target.shapes.iter().cloned().collect(),
         trips: target.trips.iter().cloned().collect(),
         float_bits: float_bits(npu, target),
+        operations: npu.vector.operations.clone(),
     };
+    if let Some(name) = npu.vector.operations.keys().find(|name| !frontend::operators().any(|known| known == **name)) {
+        return Err(Failure::Input(unknown_operator(&target.npu, name)));
+    }
     let mut read = Vec::new();
     for path in paths {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {

@@ -5,6 +5,7 @@
 
 mod args;
 mod input;
+mod near;
 mod output;
 
 use std::fmt::Display;

@@ -53,6 +53,8 @@ pub struct Options {
     pub trips: BTreeMap<String, u64>,
     /// Widths of float tensors: `--precision weights=int4,activations=fp16`.
     pub float_bits: FloatBits,
+    /// Lane operations for each point of these operators, in place of the frontend's own.
+    pub operations: BTreeMap<String, u64>,
 }
 
 /// The widths that float tensors of 16 bits and more take; `None`: the model's own.
@@ -153,6 +155,11 @@ pub fn infer_outputs(bytes: Bytes, options: &Options) -> Result<(Vec<Inferred>, 
     Ok((typed.graph.outputs.iter().map(inferred).collect(), warnings(typed.warnings)))
 }
 
+/// The names of all operators that are known.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    ops::OPS.iter().map(|op| op.name)
+}
+
 /// Reads a model from a file, which is mapped.
 pub fn read(path: &Path, options: &Options) -> Result<Import, Errors> {
     let file = path.display().to_string();
@@ -176,7 +183,7 @@ fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) 
     let typed = typed(proto, options)?;
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
-    let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
+    let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options)?;
     let model = Model { name: name.to_owned(), fingerprint, tensors, layers };
     model.check().map_err(|fault| vec![(None, Kind::Unsound(fault))])?;
     let inputs::Names { dims, inputs } = typed.names;

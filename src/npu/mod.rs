@@ -3,12 +3,17 @@
 mod library;
 mod matrix;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-pub use library::{NAMES, named, nearest};
+pub use library::{NAMES, named};
 pub use matrix::{Dataflow, Matrix, MatrixKind};
 
 use crate::units::Bytes;
+
+/// The most lane operations of a point: beyond any operator of one element.
+const MOST_OPERATIONS: u64 = 1 << 16;
 
 /// A validated description. Its JSON is the file that a user writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +47,9 @@ pub struct Npu {
 pub struct Vector {
     /// Lane operations a cycle.
     pub lanes: u64,
+    /// What a point of these operators costs a lane, where it is not what the frontend says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub operations: BTreeMap<String, u64>,
 }
 
 /// One scratchpad, with no fixed split.
@@ -166,12 +174,15 @@ impl Npu {
             ("dram.latency_cycles", self.dram.latency_cycles, 0, 1 << 24),
             ("dram.setup_cycles", self.dram.setup_cycles, 0, 1 << 24),
         ];
-        match ranges.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+        let ranges = ranges.into_iter().map(|(path, value, least, most)| (path.to_owned(), value, least, most));
+        let of_operator =
+            |(name, &value): (&String, &u64)| (format!("vector.operations.{name}"), value, 1, MOST_OPERATIONS);
+        let mut all = ranges.chain(self.vector.operations.iter().map(of_operator));
+        match all.find(|(_, value, least, most)| !(least..=most).contains(&value)) {
             None => self.matrix.check_rates(self.precision),
-            Some((path, value, least, most)) => Err(NpuError {
-                path: (*path).to_owned(),
-                what: format!("is {value}; give a whole number from {least} to {most}"),
-            }),
+            Some((path, value, least, most)) => {
+                Err(NpuError { path, what: format!("is {value}; give a whole number from {least} to {most}") })
+            }
         }
     }
 
@@ -241,6 +252,13 @@ mod tests {
         assert!(what(serde_json::json!({"int8": 2})).contains("has no rate for bf16"));
         assert!(what(serde_json::json!({"bf16": 0})).starts_with("matrix.precision_rate.bf16: is 0"));
         assert!(what(serde_json::json!({"bf16": 1, "int5": 1})).starts_with("matrix"));
+    }
+
+    #[test]
+    fn an_operator_costs_something() {
+        let vector = |operations: u64| serde_json::json!({"lanes": 8, "operations": {"Softmax": operations}});
+        assert_eq!(changed("/vector", vector(0)).unwrap_err().path, "vector.operations.Softmax");
+        assert_eq!(changed("/vector", vector(8)).unwrap().vector.operations["Softmax"], 8);
     }
 
     #[test]

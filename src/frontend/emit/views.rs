@@ -82,7 +82,7 @@ impl Emitter<'_> {
                 NodeName { name: self.typed.graph.values[output].name.clone(), op: "Identity".into() }
             }
         };
-        let mut nest = Nest::vector(ops::MOVE);
+        let mut nest = Nest::vector(self.lanes(&name, ops::MOVE));
         nest.write = nest.axes(&fact.shape, |_| false);
         let access = compose(&place.map, &nest.write).ok();
         let reads = vec![Operand { tensor: place.tensor, access }];
@@ -102,7 +102,7 @@ impl Emitter<'_> {
         to: ValueId,
         write: &Access,
     ) -> Result<(), Wrong> {
-        let mut nest = Nest::vector(ops::MOVE);
+        let mut nest = Nest::vector(self.lanes(&self.typed.graph.nodes[node].name, ops::MOVE));
         let all = nest.axes(shape, |_| false);
         let place = self.place(from)?;
         let access = read.and_then(|read| compose(read, &all).and_then(|at| compose(&place.map, &at)).ok());
@@ -149,7 +149,7 @@ impl Emitter<'_> {
             }
             // Not even where the elements were is affine.
             (Some(_) | None, Some(Flat { tensor, address: _, through })) => {
-                let mut nest = Nest::vector(ops::MOVE);
+                let mut nest = Nest::vector(self.lanes(&self.typed.graph.nodes[node].name, ops::MOVE));
                 let all = nest.axes(&self.typed.facts[output].shape, |_| false);
                 let nodes = through.into_iter().chain([node]).collect();
                 let draft = Draft::new(nodes, nest, vec![Operand { tensor, access: None }]);
