@@ -16,6 +16,8 @@ pub(super) struct TypedGraph {
     pub(super) graph: Graph,
     pub(super) facts: IdVec<ValueId, Fact>,
     pub(super) forms: IdVec<NodeId, Form>,
+    /// Other nodes whose work a node's form says too.
+    pub(super) stands_for: IdVec<NodeId, Vec<NodeId>>,
     /// What the user should know, by node where it is one's matter.
     pub(super) warnings: Vec<(NodeName, String)>,
     /// What the user can give sizes to.
@@ -51,7 +53,10 @@ impl TypedGraph {
         }
         let facts: Option<IdVec<ValueId, Fact>> = facts.into_iter().collect::<Option<Vec<_>>>().map(IdVec::from_iter);
         match facts {
-            Some(facts) if wrong.is_empty() => Ok(Self { graph, facts, forms, warnings, names }),
+            Some(facts) if wrong.is_empty() => {
+                let stands_for = graph.nodes.iter().map(|_| Vec::new()).collect();
+                Ok(Self { graph, facts, forms, stands_for, warnings, names })
+            }
             Some(_) | None => Err(Untyped::Wrong(wrong)),
         }
     }
@@ -60,6 +65,16 @@ impl TypedGraph {
     pub(super) fn input(&self, node: NodeId, index: usize) -> Option<(ValueId, &Fact)> {
         let value = (*self.graph.nodes[node].inputs.get(index)?)?;
         Some((value, &self.facts[value]))
+    }
+
+    /// Lets two nodes change places: each does at the other's what it did at its own, and makes the other's outputs.
+    pub(super) fn swap_work(&mut self, a: NodeId, b: NodeId) {
+        self.graph.nodes.swap(a, b);
+        let [a_outputs, b_outputs] = [a, b].map(|node| std::mem::take(&mut self.graph.nodes[node].outputs));
+        self.graph.nodes[a].outputs = b_outputs;
+        self.graph.nodes[b].outputs = a_outputs;
+        self.forms.swap(a, b);
+        self.stands_for.swap(a, b);
     }
 }
 

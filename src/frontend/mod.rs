@@ -2,8 +2,9 @@
 //!
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
-//! `fuse` groups the nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices
-//! vanishes into accesses.
+//! `patterns` recognises what an exporter wrote as several operators, `reorder` moves numbers to where they fuse, and
+//! `narrow` says what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
+//! tensors, so that what only moves indices vanishes into accesses.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
@@ -21,8 +22,11 @@ mod graph;
 mod infer;
 mod inputs;
 mod mapped;
+mod narrow;
 mod ops;
+mod patterns;
 mod proto;
+mod reorder;
 mod uses;
 mod view;
 
@@ -180,7 +184,10 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
-    let typed = typed(proto, options)?;
+    let mut typed = typed(proto, options)?;
+    patterns::recognise(&mut typed);
+    reorder::reorder(&mut typed);
+    narrow::narrow(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options)?;

@@ -113,6 +113,11 @@ impl<I: Copy + From<usize>, T> IdVec<I, T> {
 }
 
 impl<I: Copy + Into<usize>, T> IdVec<I, T> {
+    /// Lets two items change places.
+    pub fn swap(&mut self, a: I, b: I) {
+        self.items.swap(a.into(), b.into());
+    }
+
     /// The item of an id that may not exist, as in a file that is not yet checked.
     pub fn get(&self, id: I) -> Option<&T> {
         self.items.get(id.into())

@@ -43,9 +43,25 @@ impl Graph {
     }
 
     /// A float weight whose elements are elsewhere.
-    pub(crate) fn weight(mut self, name: &str, shape: &[i64]) -> Self {
-        let mut tensor =
-            TensorProto { name: name.into(), dims: shape.to_vec(), data_type: FLOAT, ..Default::default() };
+    pub(crate) fn weight(self, name: &str, shape: &[i64]) -> Self {
+        self.weight_of(name, shape, FLOAT)
+    }
+
+    /// A float constant of one element.
+    pub(crate) fn number(mut self, name: &str, number: f32) -> Self {
+        let float_data = vec![number];
+        self.graph.initializer.push(TensorProto {
+            name: name.into(),
+            data_type: FLOAT,
+            float_data,
+            ..Default::default()
+        });
+        self
+    }
+
+    /// A weight of a type of `TensorProto.DataType`, whose elements are elsewhere.
+    pub(crate) fn weight_of(mut self, name: &str, shape: &[i64], data_type: i32) -> Self {
+        let mut tensor = TensorProto { name: name.into(), dims: shape.to_vec(), data_type, ..Default::default() };
         tensor.data_location = onnx_protobuf::tensor_proto::DataLocation::EXTERNAL.into();
         self.graph.initializer.push(tensor);
         self

@@ -27,7 +27,9 @@ impl Emitter<'_> {
             let Some(output) = self.output_of(node) else { continue };
             let whole = self.place(output)?;
             for (i, first, value) in self.concat_parts(node, axis) {
-                let is_free = self.places[value].is_none() && !self.uses.is_output[value];
+                // What reads a part elsewhere needs it by its own scale.
+                let is_requantised = !self.typed.stands_for[node].is_empty() && self.uses.readers[value].len() > 1;
+                let is_free = self.places[value].is_none() && !self.uses.is_output[value] && !is_requantised;
                 let is_constant = self.typed.facts[value].is_constant();
                 if is_result[value] && is_free && !is_constant {
                     let shift = ops::shifted(self.typed.facts[value].rank(), axis, first);

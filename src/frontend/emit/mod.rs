@@ -138,7 +138,8 @@ impl Emitter<'_> {
             nest.lanes = self.lanes(&self.typed.graph.nodes[anchor].name, nest.lanes);
         }
         let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
-        let mut draft = Draft::new(BTreeSet::from([anchor]), nest, Vec::new());
+        let nodes = self.typed.stands_for[anchor].iter().copied().chain([anchor]).collect();
+        let mut draft = Draft::new(nodes, nest, Vec::new());
         for read in std::mem::take(&mut draft.nest.reads) {
             // Scaled, the bias is part of the shift that comes with the scale.
             if taken_up.is_none_or(|bias| ops::input_of(&read.source) != bias) {
@@ -148,6 +149,7 @@ impl Emitter<'_> {
         let mut inner = vec![self.typed.graph.nodes[anchor].outputs[0]];
         for (i, member) in group.members.iter().enumerate() {
             draft.nodes.insert(member.node);
+            draft.nodes.extend(&self.typed.stands_for[member.node]);
             if let Form::Pointwise(pointwise) = &self.typed.forms[member.node] {
                 let takes_scale = i == 0 && taken_up.is_some();
                 let at = compose(&member.position, &draft.nest.write).ok();

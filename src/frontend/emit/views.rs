@@ -93,6 +93,7 @@ impl Emitter<'_> {
     }
 
     /// A layer that moves elements: a loop over `shape`, with the index in `from` and the index in `to` for each point.
+    /// If the node stands for others too, they quantise what it moves.
     pub(super) fn moved(
         &mut self,
         node: NodeId,
@@ -102,12 +103,13 @@ impl Emitter<'_> {
         to: ValueId,
         write: &Access,
     ) -> Result<(), Wrong> {
-        let mut nest = Nest::vector(self.lanes(&self.typed.graph.nodes[node].name, ops::MOVE));
+        let stands_for = &self.typed.stands_for[node];
+        let own = if stands_for.is_empty() { ops::MOVE } else { ops::QUANTIZE };
+        let mut nest = Nest::vector(self.lanes(&self.typed.graph.nodes[node].name, own));
         let all = nest.axes(shape, |_| false);
         let place = self.place(from)?;
         let access = read.and_then(|read| compose(read, &all).and_then(|at| compose(&place.map, &at)).ok());
-        let mut nodes: BTreeSet<_> = place.through.iter().copied().collect();
-        nodes.insert(node);
+        let nodes: BTreeSet<_> = place.through.iter().chain(stands_for).copied().chain([node]).collect();
         let draft = Draft::new(nodes, nest, vec![Operand { tensor: place.tensor, access }]);
         let written = compose(write, &all).map_err(|error| self.out_of_range(node, error))?;
         self.push(node, draft, to, &written)

@@ -12,10 +12,14 @@ pub(super) const MAX_POOL: u64 = 1;
 pub(super) const REDUCE: u64 = 1;
 
 /// Softmax: max, subtract, exponential, sum, divide.
-pub(super) const SOFTMAX: u64 = 5;
+pub(in super::super) const SOFTMAX: u64 = 5;
 
-/// Layer normalisation: sum; subtract the mean; square, sum; multiply by the deviation's reciprocal; scale; shift.
-pub(super) const LAYER_NORMALIZATION: u64 = 7;
+/// Layer normalisation: sum; subtract the mean; square, sum; multiply by the deviation's reciprocal. A scale and a bias
+/// are one more each.
+pub(in super::super) const LAYER_NORMALIZATION: u64 = 5;
+
+/// The same without a mean: square, sum; multiply by the root's reciprocal.
+pub(in super::super) const RMS_NORMALIZATION: u64 = 3;
 
 /// One element that is moved: a table's row, a transposition.
 pub(in super::super) const MOVE: u64 = 1;
@@ -24,13 +28,13 @@ pub(in super::super) const MOVE: u64 = 1;
 pub(super) const MULTIPLY_ADD: u64 = 2;
 
 /// Square or power, sum; divide.
-pub(super) const LP_NORMALIZATION: u64 = 3;
+pub(in super::super) const LP_NORMALIZATION: u64 = 3;
 
 /// For each neighbour: square, add. The power and the division once an element are not counted.
 pub(super) const LOCAL_RESPONSE: u64 = 2;
 
 /// Multiply, round, shift, two comparisons.
-pub(super) const QUANTIZE: u64 = 5;
+pub(in super::super) const QUANTIZE: u64 = 5;
 
 /// The least, the greatest; then as above.
 pub(super) const DYNAMIC_QUANTIZE: u64 = 7;
@@ -70,6 +74,18 @@ pub(super) fn reduce(op: &str) -> u64 {
 /// Batch normalisation, statistics folded: multiply, add.
 pub(super) const BATCH_NORMALIZATION: u64 = 2;
 
+/// GELU: scale, error function, add, multiply, halve.
+pub(in super::super) const GELU: u64 = 5;
+
+/// GELU by a hyperbolic tangent: scale, cube, add, scale, hyperbolic tangent, add, multiply, halve.
+pub(in super::super) const TANH_GELU: u64 = 8;
+
+/// What normalisations do for each element, with so many scales and biases.
+pub(super) fn normalization(op: &str, parameters: u64) -> u64 {
+    let is_without_mean = op.contains("RMS") || op.contains("Simplified");
+    parameters.saturating_add(if is_without_mean { RMS_NORMALIZATION } else { LAYER_NORMALIZATION })
+}
+
 /// The pointwise operators.
 pub(super) fn pointwise(op: &str) -> u64 {
     match op {
@@ -87,8 +103,7 @@ pub(super) fn pointwise(op: &str) -> u64 {
         "HardSwish" => 5,
         // Exponential, add, logarithm.
         "Softplus" => 3,
-        // Scale, error function, add, multiply, halve.
-        "Gelu" => 5,
+        "Gelu" => GELU,
         // Logarithm, multiply, exponential.
         "Pow" => 3,
         // Divide, floor, multiply, subtract.
@@ -102,9 +117,9 @@ pub(super) fn pointwise(op: &str) -> u64 {
         // Sigmoid, multiply; and by a gate.
         "Swish" | "QuickGelu" => 5,
         "SwiGLU" => 6,
-        // Scale, cube, add, scale, hyperbolic tangent, add, multiply, halve; and the bias.
-        "FastGelu" => 8,
-        "BiasGelu" => 6,
+        "FastGelu" => TANH_GELU,
+        // A bias as well.
+        "BiasGelu" => GELU + 1,
         // Magnitude, add, divide.
         "Softsign" => 3,
         // Two comparisons, two additions, selection.

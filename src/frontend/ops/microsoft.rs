@@ -11,7 +11,9 @@ use crate::ir::{Access, Role};
 pub(super) fn skip_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let last = x.rank().checked_sub(1).ok_or_else(|| Refusal::new("needs an input with a last axis"))?;
-    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION + 1);
+    // What is added costs as much as a scale.
+    let others = (1..cx.input_count()).filter(|&input| cx.optional(input).is_some()).count();
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), others as u64));
     let access = nest.axes(&x.shape, |i| i == last);
     nest.read(0, access.clone());
     for input in 1..cx.input_count() {
@@ -36,7 +38,7 @@ pub(super) fn embed_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> 
         let (ids, table) = (shown(&ids.shape), shown(&table.shape));
         return Err(Refusal::new(format!("has ids {ids} and table {table}, which do not fit")));
     };
-    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION + 2);
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), 2) + 2);
     let shape = vec![batch, length, width];
     nest.write = nest.axes(&shape, |i| i == 2);
     let row = combine(0, [(&nest.write.0[0], signed(length)?), (&nest.write.0[1], 1)])?;

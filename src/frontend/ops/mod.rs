@@ -12,7 +12,7 @@ mod detect;
 mod einsum;
 mod gather;
 mod image;
-mod lanes;
+pub(super) mod lanes;
 mod learned;
 mod loss;
 mod matmul;
@@ -45,7 +45,7 @@ use crate::ir::Access;
 
 pub(super) use body::Body;
 pub(super) use context::{Context, Refusal, shown};
-pub(super) use lanes::MOVE;
+pub(super) use lanes::{MOVE, QUANTIZE};
 pub(super) use movement::shifted;
 pub(super) use nest::{Nest, Read, Source, input_of};
 pub(super) use table::OPS;
@@ -133,6 +133,14 @@ pub(super) struct View {
     pub(super) read: Option<Access>,
     /// The output's index as a function of the input's; `None` where it is not affine, or not all elements stay.
     pub(super) write: Option<Access>,
+}
+
+impl View {
+    /// The same elements at the same index.
+    pub(super) fn same(rank: usize) -> Self {
+        let same = view::identity(rank);
+        Self { read: Some(same.clone()), write: Some(same) }
+    }
 }
 
 impl Lowered {

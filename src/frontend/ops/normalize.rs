@@ -38,7 +38,7 @@ pub(super) fn by_channel(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         return Err(Refusal::new("needs an input with a channel dimension"));
     }
     // A group's channels are normalised together.
-    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION);
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), 2));
     let access = nest.axes(&x.shape, |i| i >= 2 || (is_grouped && i == 1));
     nest.read(0, access.clone());
     for parameter in [1, 2] {
@@ -54,7 +54,8 @@ pub(super) fn by_channel(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 pub(super) fn layer_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let at = axis(cx.int("axis")?.unwrap_or(-1), x.rank())?;
-    let mut nest = Nest::vector(lanes::LAYER_NORMALIZATION);
+    let parameters = [1, 2].into_iter().filter(|&input| cx.optional(input).is_some()).count();
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), parameters as u64));
     let access = nest.axes(&x.shape, |i| i >= at);
     nest.read(0, access.clone());
     for parameter in [1, 2] {

@@ -64,7 +64,12 @@ pub(super) fn p_relu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 /// Cast: one input, another type.
 pub(super) fn cast(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let to = cx.int("to")?.ok_or_else(|| Refusal::new("needs an attribute 'to'"))?;
-    typed(cx, cx.element(to)?)
+    let mut lowered = typed(cx, cx.element(to)?)?;
+    // A weight that is stored narrow is not made wide for the type that it is computed in.
+    if let (Known::Narrow(bits), [fact]) = (&cx.input(0)?.known, &mut lowered.outputs[..]) {
+        fact.known = Known::Narrow(*bits);
+    }
+    Ok(lowered)
 }
 
 /// BatchNormalization with its statistics folded into a scale and a shift for each channel.
@@ -79,7 +84,9 @@ pub(super) fn batch_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> 
     }
     if cx.flag("training_mode", false)? {
         let like = |i: usize| cx.input(i).map(|fact| Fact::at_run_time(fact.shape.clone(), fact.element));
-        return Ok(Lowered::by_row(cx, vec![like(0)?, like(3)?, like(4)?], lanes::LAYER_NORMALIZATION, |i| i != 1));
+        return Ok(Lowered::by_row(cx, vec![like(0)?, like(3)?, like(4)?], lanes::normalization(cx.op(), 2), |i| {
+            i != 1
+        }));
     }
     let per_channel = || Access(vec![Affine::dim(DimId::from(1usize))]);
     let operands = vec![
@@ -161,7 +168,9 @@ fn lower(cx: &Context<'_>, inputs: &[usize], shape: Vec<u64>, element: ElementTy
 fn of_operands(cx: &Context<'_>, operands: Vec<PointwiseOperand>, shape: Vec<u64>, element: ElementType) -> Lowered {
     let known = fold(cx, &operands, &shape, element).unwrap_or(Known::AtRunTime);
     let fact = Fact { shape, element, known };
-    Lowered::new(vec![fact], Form::Pointwise(Pointwise { lanes: lanes::pointwise(cx.op()), operands }))
+    let is_by_tanh = cx.op() == "Gelu" && cx.text("approximate") == Ok(Some("tanh"));
+    let lanes = if is_by_tanh { lanes::TANH_GELU } else { lanes::pointwise(cx.op()) };
+    Lowered::new(vec![fact], Form::Pointwise(Pointwise { lanes, operands }))
 }
 
 /// What is known of the elements of the output, where all inputs are known numbers, and so is the result.

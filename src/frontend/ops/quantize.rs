@@ -36,8 +36,7 @@ pub(super) fn dequantize(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         (true, None) | (false, _) => Known::AtRunTime,
     };
     let fact = Fact { shape: x.shape.clone(), element, known };
-    let view = View { read: Some(view::identity(x.rank())), write: None };
-    Ok(Lowered::new(vec![fact], Form::Views(vec![view])))
+    Ok(Lowered::new(vec![fact], Form::Views(vec![View::same(x.rank())])))
 }
 
 /// DynamicQuantizeLinear: a scale and a zero point for all of the input.

@@ -1,0 +1,139 @@
+//! Every row, in every spelling, as a model of its own: each is one layer, and none is with another constant.
+
+use prost::Message;
+
+use super::table::PATTERNS;
+use super::{Pattern, Term};
+use crate::frontend::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, tensor_shape_proto, type_proto,
+};
+use crate::frontend::{Options, parse};
+use crate::ir::Model;
+
+/// Takes each alternative of every choice once, for no choice has another number of them than 1, 2 or 3.
+const SPELLINGS: usize = 6;
+
+/// A pattern as a model: the input has 4 rows of 8 elements.
+struct Writer {
+    graph: GraphProto,
+    /// Which alternative of each choice is written.
+    spelling: usize,
+    /// Whether a term that stands twice is computed once.
+    is_shared: bool,
+    /// What the constants are multiplied by.
+    factor: f64,
+}
+
+impl Writer {
+    /// The name of a value that is what a term says.
+    #[expect(clippy::float_arithmetic, reason = "the constants of a test")]
+    fn write(&mut self, term: &Term) -> String {
+        let last_axis = || AttributeProto { name: "axes".into(), ints: vec![-1], r#type: 7, ..Default::default() };
+        match term {
+            Term::X => "x".to_owned(),
+            Term::Weight(number) => self.constant(&format!("weight{number}"), &[8], Vec::new()),
+            Term::Number => self.constant("number", &[], vec![1e-5]),
+            Term::Is(number) => {
+                let number = (number * self.factor) as f32;
+                self.constant(&number.to_string(), &[], vec![number])
+            }
+            Term::Op(op, arguments) => {
+                let inputs: Vec<String> = arguments.iter().map(|argument| self.write(argument)).collect();
+                self.node(op, inputs, Vec::new())
+            }
+            Term::Reduced(op, argument) => {
+                let input = self.write(argument);
+                self.node(op, vec![input], vec![last_axis()])
+            }
+            Term::Any(terms) => self.write(&terms[self.spelling % terms.len()]),
+        }
+    }
+
+    fn node(&mut self, op: &str, input: Vec<String>, attribute: Vec<AttributeProto>) -> String {
+        let written = self.graph.node.iter().find(|node| self.is_shared && node.op_type == op && node.input == input);
+        if let Some(node) = written {
+            return node.output[0].clone();
+        }
+        let output = format!("{op}{}", self.graph.node.len());
+        let node =
+            NodeProto { op_type: op.into(), input, output: vec![output.clone()], attribute, ..Default::default() };
+        self.graph.node.push(node);
+        output
+    }
+
+    fn constant(&mut self, name: &str, dims: &[i64], float_data: Vec<f32>) -> String {
+        if !self.graph.initializer.iter().any(|tensor| tensor.name == name) {
+            let data_location = i32::from(float_data.is_empty());
+            let (name, dims) = (name.to_owned(), dims.to_vec());
+            let tensor = TensorProto { name, dims, data_type: 1, float_data, data_location, ..Default::default() };
+            self.graph.initializer.push(tensor);
+        }
+        name.to_owned()
+    }
+}
+
+fn value(name: &str, shape: &[i64]) -> ValueInfoProto {
+    let size = |&size: &i64| tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(size)),
+        ..Default::default()
+    };
+    let shape = TensorShapeProto { dim: shape.iter().map(size).collect() };
+    let tensor = type_proto::Tensor { elem_type: 1, shape: Some(shape) };
+    let of_tensor = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+    ValueInfoProto { name: name.into(), r#type: Some(of_tensor) }
+}
+
+/// A pattern as a graph. Constants are multiplied by a factor.
+fn graph(pattern: &Pattern, spelling: usize, is_shared: bool, factor: f64) -> GraphProto {
+    let mut writer = Writer { graph: GraphProto::default(), spelling, is_shared, factor };
+    let output = writer.write(&pattern.term);
+    writer.graph.input.push(value("x", &[4, 8]));
+    writer.graph.output.push(value(&output, &[4, 8]));
+    writer.graph
+}
+
+fn model(graph: GraphProto) -> Model {
+    let opset = OperatorSetIdProto { version: 12, ..Default::default() };
+    let model = ModelProto { graph: Some(graph), opset_import: vec![opset], ..Default::default() };
+    parse(model.encode_to_vec().into(), "model", &Options::default()).unwrap().model
+}
+
+fn has(term: &Term, is_it: &dyn Fn(&Term) -> bool) -> bool {
+    is_it(term)
+        || match term {
+            Term::Op(_, terms) | Term::Any(terms) => terms.iter().any(|term| has(term, is_it)),
+            Term::Reduced(_, term) => has(term, is_it),
+            Term::X | Term::Weight(_) | Term::Number | Term::Is(_) => false,
+        }
+}
+
+#[test]
+fn every_spelling_of_every_row_is_one_layer() {
+    for pattern in PATTERNS {
+        for (spelling, is_shared) in (0..SPELLINGS).flat_map(|spelling| [(spelling, true), (spelling, false)]) {
+            let model = model(graph(pattern, spelling, is_shared, 1.0));
+            let layers: Vec<_> =
+                model.layers.iter().map(|layer| (layer.kind.as_str(), layer.lane_operations)).collect();
+            let weights = [0, 1].iter().filter(|&&number| {
+                has(&pattern.term, &|term| matches!(term, Term::Weight(weight) if *weight == number))
+            });
+            let lanes = pattern.lanes + weights.count() as u64;
+            assert_eq!(layers, [(pattern.name, lanes)], "spelling {spelling} of {pattern:?}");
+        }
+    }
+}
+
+#[test]
+fn with_other_constants_it_is_something_else() {
+    for pattern in PATTERNS {
+        for spelling in 0..SPELLINGS {
+            let [same, other] = [1.0, 1.01].map(|factor| graph(pattern, spelling, true, factor));
+            // Not every spelling has a constant.
+            if same != other {
+                let kinds: Vec<_> = model(other).layers.iter().map(|layer| layer.kind.clone()).collect();
+                assert_ne!(kinds, [pattern.name], "spelling {spelling} of {pattern:?}");
+            }
+        }
+    }
+}
