@@ -5,7 +5,7 @@
 //! buffering they are SCALE-Sim's (Samajdar et al., ISPASS 2020).
 
 use super::saturate;
-use crate::ir::{Layer, Model, NdBox, Op, Operand, Role};
+use crate::ir::{Layer, Model, NdBox, Op, Role};
 use crate::npu::{Dataflow, MatrixKind, Npu};
 use crate::units::{Bytes, Cycles};
 
@@ -44,18 +44,10 @@ impl Product {
     }
 }
 
-/// Width of an element of a product's wider operand. Its operands are what it reads along k; what joined it behind, a
-/// bias or a residual, is read once for each result. Where k is 1 and has no dimension, they are the first two.
+/// Width of an element of a product's wider operand. The operands are the first two that the layer reads; a bias, a
+/// residual and what else joined them come behind.
 pub fn operand_bits(model: &Model, layer: &Layer) -> u64 {
-    let is_along_k = |read: &&Operand| {
-        read.access.as_ref().is_none_or(|access| {
-            let mut terms = access.0.iter().flat_map(|index| &index.terms);
-            terms.any(|&(dim, stride)| stride != 0 && layer.dims[dim.index()].role == Role::K)
-        })
-    };
-    let bits = |read: &Operand| model.tensors[read.tensor].element_bits;
-    let along_k = layer.reads.iter().filter(is_along_k).map(bits).max();
-    along_k.or_else(|| layer.reads.iter().take(2).map(bits).max()).unwrap_or(0)
+    layer.reads.iter().take(2).map(|read| model.tensors[read.tensor].element_bits).max().unwrap_or(0)
 }
 
 /// Width of a sum in an accumulator, in bytes.
@@ -159,7 +151,7 @@ fn divided_cycles(npu: &Npu, folds: u64, length: u64, last: bool) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Access, Affine, Dim, DimId, IdVec, Tensor, TensorId, TensorKind};
+    use crate::ir::{Access, Affine, Dim, DimId, IdVec, Operand, Tensor, TensorId, TensorKind};
     use crate::npu::{Matrix, Precision, named};
 
     fn npu(arrays: u64, size: u64, kind: MatrixKind) -> Npu {
@@ -246,7 +238,7 @@ mod tests {
             op: Op::Gemm,
             dims: dims.map(|(name, size, role)| Dim { name: name.into(), size, role }).into(),
             lane_operations: 0,
-            reads: [(2, &[1][..]), (0, &[0, 2]), (1, &[2, 1])]
+            reads: [(0, &[0, 2][..]), (1, &[2, 1]), (2, &[1])]
                 .map(|(tensor, dims)| Operand { tensor: TensorId(tensor), access: access(dims) })
                 .into(),
             write: None,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::geometry::volume;
 use crate::npu::{Dataflow, Dram, Matrix, MatrixKind, Npu};
-use crate::schedule::{DimId, Layer, NdBox, Op, Operand, Role, ScheduledModel};
+use crate::schedule::{Layer, NdBox, Op, Role, ScheduledModel};
 
 /// The durations of one NPU's commands, each geometry worked out once.
 pub(super) struct Durations<'a> {
@@ -73,19 +73,11 @@ pub(super) fn summed_bytes(matrix: &Matrix, layer: &Layer, part: &NdBox) -> u128
     if layer.op != Op::Gemm || all_at_once { 0 } else { u128::from(m) * u128::from(n) * 32 / 8 }
 }
 
-/// The width in which a layer multiplies: that of the wider of the operands that it sums over. Without anything to sum
-/// over they are the first two that it reads; 0 where it reads nothing.
+/// The width in which a layer multiplies: that of the wider of its operands, which stand before all else that it reads; 0
+/// where it reads nothing.
 pub(super) fn multiplied_bits(model: &ScheduledModel, layer: &Layer) -> u64 {
-    let is_summed = |dim: DimId| layer.dims.get(dim.index()).is_some_and(|dim| dim.role == Role::K);
-    let depends = |read: &&Operand| match &read.access {
-        None => true,
-        Some(access) => access.0.iter().any(|index| index.terms.iter().any(|&(dim, by)| by != 0 && is_summed(dim))),
-    };
-    let mut summed: Vec<&Operand> = layer.reads.iter().filter(depends).collect();
-    if summed.is_empty() {
-        summed.extend(layer.reads.iter().take(2));
-    }
-    summed.iter().filter_map(|read| model.tensors.get(read.tensor)).map(|tensor| tensor.element_bits).max().unwrap_or(0)
+    let operands = layer.reads.iter().take(2);
+    operands.filter_map(|read| model.tensors.get(read.tensor)).map(|tensor| tensor.element_bits).max().unwrap_or(0)
 }
 
 /// Each burst keeps the channel busy for a fraction of cycles; the fractions add up before they are rounded.
