@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use criterion::{Criterion, criterion_group, criterion_main};
 use layerweaver::analysis::{Analysis, analyze};
 use layerweaver::coschedule::{Job, Policy, Weaver};
-use layerweaver::frontend::{self, Options};
+use layerweaver::frontend::{self, FloatBits, Options};
 use layerweaver::ir::Model;
 use layerweaver::npu::named;
 use layerweaver::{simulate, stream};
 
 fn read(name: &str) -> Model {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
-    let options = Options { float_bits: Some(16), ..Options::default() };
+    let options = Options { float_bits: FloatBits::all(16), ..Options::default() };
     frontend::read(&path, &options).expect("a network of testdata/").model
 }
 

@@ -101,10 +101,79 @@ fn wrong_usage_is_exit_2() {
         &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--requests", "0,1"],
         &["analyze", "tiny_cnn.onnx", "--npu", "tpu-v3", "--dim", "batch"],
         &["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "tpu-v3", "--effort", "much"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "int5"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "weights"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "biases=int8"],
+        &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "weights=int8,weights=int4"],
         &["weave"],
     ] {
         assert_eq!(layerweaver(arguments, folder.path()).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+/// The first layer of `tiny_mlp`: 256 × 512 weights and 512 biases, 4 × 256 inputs and 4 × 512 outputs, which the NPU
+/// has in 16 bits.
+#[test]
+fn weights_and_activations_take_formats_of_their_own() {
+    let folder = folder();
+    let bytes = |precision: &[&str]| {
+        let arguments = [&["analyze", "tiny_mlp.onnx", "--npu", "paper-like", "--format", "json"], precision].concat();
+        let table: serde_json::Value =
+            serde_json::from_slice(&layerweaver(&arguments, folder.path()).stdout).expect("JSON");
+        ["weight_bytes", "input_bytes", "output_bytes"]
+            .map(|field| table[0]["layers"][0][field].as_u64().expect("bytes"))
+    };
+    let (weights, inputs, outputs) = (256 * 512 + 512, 4 * 256, 4 * 512);
+    assert_eq!(bytes(&[]), [weights * 2, inputs * 2, outputs * 2]);
+    assert_eq!(bytes(&["--precision", "fp8"]), [weights, inputs, outputs]);
+    assert_eq!(bytes(&["--precision", "weights=int4,activations=fp32"]), [weights / 2, inputs * 4, outputs * 4]);
+    assert_eq!(bytes(&["--precision", "weights=int4"]), [weights / 2, inputs * 2, outputs * 2]);
+    assert_eq!(bytes(&["--precision", "activations=model"]), [weights * 2, inputs * 4, outputs * 4]);
+}
+
+/// A precision whose rate the NPU gives is scheduled by it, and `simulate` agrees; another is refused, with the layer.
+#[test]
+fn only_precisions_with_a_rate_are_scheduled() {
+    let folder = folder();
+    let npu = text(&layerweaver(&["npus", "paper-like"], folder.path()).stdout);
+    let rated = npu.replace("\"kind\":", "\"precision_rate\": {\"int8\": 2, \"bf16\": 1},\n    \"kind\":");
+    fs::write(folder.path().join("npu.json"), rated).expect("written");
+    let compile = |precision| {
+        let arguments = ["compile", "tiny_cnn.onnx", "tiny_mlp.onnx", "--npu", "npu.json", "--precision", precision];
+        layerweaver(&arguments, folder.path())
+    };
+    let done = compile("int8");
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let refused = compile("weights=int8,activations=fp32");
+    assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
+    let words = text(&refused.stderr);
+    assert!(words.starts_with("error: tiny_cnn.onnx: layer '"), "{words}");
+    assert!(words.contains("multiplies elements of 32 bits"), "{words}");
+}
+
+/// `tiny_mlp` ends with a softmax of 4 × 64 points: 5 operations on 512 lanes are ⌈2.5⌉ cycles, 8 are 4. A layer table
+/// keeps its own.
+#[test]
+fn a_chip_says_what_a_softmax_costs_it() {
+    let folder = folder();
+    let npu = text(&layerweaver(&["npus", "paper-like"], folder.path()).stdout);
+    for (name, operator) in [("npu.json", "Softmax"), ("near.json", "SofMax2")] {
+        let changed = npu.replace("\"lanes\":", &format!("\"operations\": {{\"{operator}\": 8}}, \"lanes\":"));
+        fs::write(folder.path().join(name), changed).expect("written");
+    }
+    let analyze = |model, npu| layerweaver(&["analyze", model, "--npu", npu, "--format", "json"], folder.path());
+    let softmax = |table: &Output| {
+        let table: serde_json::Value = serde_json::from_slice(&table.stdout).expect("JSON");
+        ["lane_operations", "compute_cycles"].map(|field| table[0]["layers"][2][field].as_u64().expect("a number"))
+    };
+    let own = analyze("tiny_mlp.onnx", "paper-like");
+    assert_eq!(softmax(&own), [5, 3]);
+    assert_eq!(softmax(&analyze("tiny_mlp.onnx", "npu.json")), [8, 4]);
+    fs::write(folder.path().join("table.json"), &own.stdout).expect("written");
+    assert_eq!(softmax(&analyze("table.json", "npu.json")), [5, 3]);
+    let near = analyze("tiny_mlp.onnx", "near.json");
+    let words = "error: near.json: vector.operations: there is no operator 'SofMax2'; did you mean 'Softmax'?\n";
+    assert_eq!((near.status.code(), text(&near.stderr)), (Some(1), words.to_owned()));
 }
 
 /// A layer table that nobody changed gives the schedule of the ONNX file; one with other cycles is scheduled by those.

@@ -3,9 +3,11 @@
 //!
 //! Beside it stand the worked examples of docs/cost-model.md that no unit test of `cost` has.
 
+use std::collections::BTreeMap;
+
 use layerweaver::cost::{Product, compute_cycles, compute_floor, product_cycles, transfer_cycles};
-use layerweaver::ir::{Dim, Layer, Op, Role};
-use layerweaver::npu::{Dataflow, Matrix, MatrixKind, Npu, named};
+use layerweaver::ir::{Dim, IdVec, Layer, Model, Op, Role};
+use layerweaver::npu::{Dataflow, Matrix, MatrixKind, Npu, Precision, named};
 use layerweaver::units::{Bytes, Cycles};
 use proptest::prelude::*;
 
@@ -18,7 +20,7 @@ struct Layout {
 
 impl Layout {
     fn of(product: Product, dataflow: Dataflow) -> Self {
-        let Product { m, n, k, groups: _ } = product;
+        let Product { m, n, k, groups: _, bits: _ } = product;
         match dataflow {
             Dataflow::WeightStationary => Self { rows: k, columns: n, stream: m },
             Dataflow::OutputStationary => Self { rows: m, columns: n, stream: k },
@@ -52,6 +54,16 @@ fn folds(matrix: &Matrix, product: Product, dataflow: Dataflow) -> u64 {
         }
     }
     folds
+}
+
+/// Cycles in which a stream enters, if each row takes `rate` values at once.
+fn entering(mut stream: u64, rate: u64) -> u64 {
+    let mut cycles = 0;
+    while stream > 0 {
+        stream = stream.saturating_sub(rate);
+        cycles += 1;
+    }
+    cycles
 }
 
 /// Cycles until the cell at the far corner has seen the last of `stream` values. They enter at the left, one a cycle,
@@ -171,7 +183,7 @@ fn reference(npu: &Npu, product: Product, last: bool) -> u64 {
         MatrixKind::Systolic { dataflow, double_buffered_weights: _, fill_rows_per_cycle: _ } => dataflow,
     };
     let folds = folds(matrix, product, dataflow);
-    let stream = Layout::of(product, dataflow).stream;
+    let stream = entering(Layout::of(product, dataflow).stream, matrix.rate(product.bits).expect("a known width"));
     let mut best = u64::MAX;
     for a in 1..=matrix.arrays {
         for b in 1..=matrix.arrays / a {
@@ -213,13 +225,14 @@ proptest! {
         (arrays, rows, columns) in (1..8u64, 1..7u64, 1..7u64),
         [m, n, k] in prop::array::uniform3(1..24u64),
         groups in prop_oneof![Just(1u64), 1..12u64],
-        command_cycles in 0..3u64,
+        (command_cycles, rate) in (0..3u64, prop::option::of(1..6u64)),
         last in any::<bool>(),
     ) {
         let mut npu = named("paper-like").unwrap();
-        npu.matrix = Matrix { arrays, rows, columns, kind };
+        let precision_rate = rate.map(|rate| BTreeMap::from([(Precision::Bf16, 1), (Precision::Int8, rate)]));
+        npu.matrix = Matrix { precision_rate, ..Matrix::new(arrays, rows, columns, kind) };
         npu.command_cycles = command_cycles;
-        let product = Product { m, n, k, groups };
+        let product = Product { m, n, k, groups, bits: 8 };
         prop_assert_eq!(product_cycles(&npu, product, last).get(), reference(&npu, product, last));
     }
 }
@@ -239,6 +252,11 @@ fn layer(op: Op, dims: &[(Role, u64)], lane_operations: u64) -> Layer {
     }
 }
 
+/// A model without tensors: where every width has one rate, none is looked at.
+fn empty() -> Model {
+    Model { name: "example".into(), fingerprint: String::new(), tensors: IdVec::new(), layers: IdVec::new() }
+}
+
 /// docs/cost-model.md, "Transfer": TPU v1 loads a tile of 256 × 256 weights.
 #[test]
 fn a_transfer_by_hand() {
@@ -249,14 +267,14 @@ fn a_transfer_by_hand() {
 #[test]
 fn an_adder_tree_by_hand() {
     let nvdla = named("nvdla-full").unwrap();
-    assert_eq!(product_cycles(&nvdla, Product { m: 784, n: 128, k: 576, groups: 1 }, true), Cycles(36 * 784));
+    assert_eq!(product_cycles(&nvdla, Product { m: 784, n: 128, k: 576, groups: 1, bits: 8 }, true), Cycles(36 * 784));
 }
 
 /// docs/cost-model.md, "Wider fills": a decode step on Inferentia2, which fills 4 rows a cycle, and if it filled 1.
 #[test]
 fn a_wider_fill_by_hand() {
     let mut npu = named("inferentia2").unwrap();
-    let step = Product { m: 1, n: 768, k: 768, groups: 1 };
+    let step = Product { m: 1, n: 768, k: 768, groups: 1, bits: 16 };
     assert_eq!(product_cycles(&npu, step, false), Cycles(32 + 35 * 32 + 1));
     npu.matrix.kind = MatrixKind::Systolic {
         dataflow: Dataflow::WeightStationary,
@@ -271,9 +289,12 @@ fn a_wider_fill_by_hand() {
 fn a_vector_layer_by_hand() {
     let mut npu = named("paper-like").unwrap();
     let softmax = layer(Op::Vector, &[(Role::Group, 12), (Role::M, 128), (Role::K, 128)], 5);
-    assert_eq!(compute_cycles(&npu, &softmax, &softmax.whole(), true), Cycles(1920));
+    assert_eq!(compute_cycles(&npu, &empty(), &softmax, &softmax.whole(), true), Cycles(1920));
     npu.command_cycles = 10;
-    assert_eq!(compute_cycles(&npu, &softmax, &softmax.whole(), true), Cycles(1930));
+    assert_eq!(compute_cycles(&npu, &empty(), &softmax, &softmax.whole(), true), Cycles(1930));
+    npu.command_cycles = 0;
+    let dearer = Layer { lane_operations: 8, ..softmax };
+    assert_eq!(compute_cycles(&npu, &empty(), &dearer, &dearer.whole(), true), Cycles(3072));
 }
 
 /// docs/cost-model.md, "Floor": nine folds on TPU v1, and a depthwise convolution of 96 channels.
@@ -281,9 +302,9 @@ fn a_vector_layer_by_hand() {
 fn a_floor_by_hand() {
     let npu = named("tpu-v1").unwrap();
     let product = layer(Op::Gemm, &[(Role::M, 300), (Role::N, 768), (Role::K, 768)], 0);
-    assert_eq!(compute_floor(&npu, &product), Cycles(9 * 300 + 510));
-    assert_eq!(compute_cycles(&npu, &product, &product.whole(), true), Cycles(256 + 9 * 300 + 510));
+    assert_eq!(compute_floor(&npu, &empty(), &product), Cycles(9 * 300 + 510));
+    assert_eq!(compute_cycles(&npu, &empty(), &product, &product.whole(), true), Cycles(256 + 9 * 300 + 510));
     let depthwise = layer(Op::Gemm, &[(Role::Group, 96), (Role::M, 300), (Role::N, 1), (Role::K, 9)], 0);
-    assert_eq!(compute_floor(&npu, &depthwise), Cycles(1013 + 510));
-    assert_eq!(compute_cycles(&npu, &depthwise, &depthwise.whole(), true), Cycles(256 + 4 * 300 + 510));
+    assert_eq!(compute_floor(&npu, &empty(), &depthwise), Cycles(1013 + 510));
+    assert_eq!(compute_cycles(&npu, &empty(), &depthwise, &depthwise.whole(), true), Cycles(256 + 4 * 300 + 510));
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use frontend_models::{Graph, ints};
-use layerweaver::frontend::{Import, Options, parse, read};
+use layerweaver::frontend::{FloatBits, Import, Options, parse, read};
 use layerweaver::ir::{Affine, Layer, Model, Op, TensorKind};
 
 fn testdata(name: &str) -> PathBuf {
@@ -135,7 +135,7 @@ fn a_decode_step_writes_its_cache() {
 fn the_fingerprint_is_of_the_graph_alone() {
     let fingerprint = |options: &Options| read(&testdata("bert_base_dynamic.onnx"), options).unwrap().model.fingerprint;
     let one = fingerprint(&dims(&[("batch", 1), ("seq", 128)]));
-    let narrow = Options { float_bits: Some(8), ..dims(&[("batch", 2), ("seq", 64)]) };
+    let narrow = Options { float_bits: FloatBits::all(8), ..dims(&[("batch", 2), ("seq", 64)]) };
     assert_eq!(one, fingerprint(&narrow));
     assert!(one.len() == 64 && one.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
     assert_ne!(one, network("bert_base").fingerprint);
@@ -143,12 +143,45 @@ fn the_fingerprint_is_of_the_graph_alone() {
 
 #[test]
 fn floats_take_the_precision_and_integers_keep_theirs() {
-    let options = Options { float_bits: Some(8), ..Options::default() };
+    let options = Options { float_bits: FloatBits::all(8), ..Options::default() };
     let model = read(&testdata("ncf.onnx"), &options).unwrap().model;
     for tensor in &model.tensors {
         let expected = if tensor.kind == TensorKind::Input { 64 } else { 8 };
         assert_eq!(tensor.element_bits, expected, "{}", tensor.name);
     }
+}
+
+/// Weights of 4 bits, packed: 3 × 5 are 60 bits, 8 bytes; 5 are 20 bits, 3 bytes. Activations of 16 and, where nothing
+/// is said, of 32 as in the file: 1 × 3 are 6 bytes or 12, 1 × 5 are 10 or 20.
+#[test]
+fn weights_and_activations_have_widths_of_their_own() {
+    let graph = Graph::new().input("x", &[1, 3]).weight("w", &[3, 5]).weight("b", &[5]).output("y", &[1, 5]);
+    let graph = graph.node("Gemm", &["x", "w", "b"], &["y"], vec![]);
+    let bytes = |weights, activations| {
+        let options = Options { float_bits: FloatBits { weights, activations }, ..Options::default() };
+        let model = parse(graph.bytes(), "model", &options).unwrap().model;
+        let bytes = model.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.bytes_of(&tensor.whole()).get()));
+        ["x", "w", "b", "y"].map(|name| bytes.clone().find(|(other, _)| other == name).unwrap().1)
+    };
+    assert_eq!(bytes(Some(4), Some(16)), [6, 8, 3, 10]);
+    assert_eq!(bytes(Some(4), None), [12, 8, 3, 20]);
+    assert_eq!(bytes(None, Some(16)), [6, 60, 20, 10]);
+}
+
+/// Softmax of 5 and the ReLU behind it of 1 are 6 for each element; as a chip says, 8 and 3. Elements that only move, and
+/// cannot vanish into an access, cost 1, or what it says of Transpose.
+#[test]
+fn a_chip_says_what_operators_cost_it() {
+    let graph = Graph::new().input("x", &[4, 8]).node("Softmax", &["x"], &["s"], vec![]);
+    let graph = graph.node("Relu", &["s"], &["y"], vec![]).output("y", &[4, 8]);
+    let graph = graph.node("Transpose", &["x"], &["z"], vec![ints("perm", &[1, 0])]).output("z", &[8, 4]);
+    let lanes = |operations: &[(&str, u64)]| {
+        let operations = operations.iter().map(|&(name, lanes)| (name.into(), lanes)).collect();
+        let model = parse(graph.bytes(), "model", &Options { operations, ..Options::default() }).unwrap().model;
+        model.layers.iter().map(|layer| layer.lane_operations).collect::<Vec<_>>()
+    };
+    assert_eq!(lanes(&[]), [6, 1]);
+    assert_eq!(lanes(&[("Softmax", 8), ("Relu", 3), ("Transpose", 2), ("Gelu", 9)]), [11, 2]);
 }
 
 /// A residual block: convolution, batch normalisation, ReLU; and again, with the sum before the ReLU.

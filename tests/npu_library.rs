@@ -30,6 +30,17 @@ fn the_folder_and_the_binary_hold_the_same() {
     }
 }
 
+/// What `npus NAME` prints has the fields of the file, and none of those that a file may leave out.
+#[test]
+fn a_description_is_printed_as_its_file_has_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("npus");
+    for (stem, npu) in files() {
+        let text = std::fs::read(folder.join(format!("{stem}.json"))).unwrap();
+        let file: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(serde_json::to_value(&npu).unwrap(), file, "{stem}");
+    }
+}
+
 /// Whoever doubts a figure finds where it is from, or that nobody published it.
 #[test]
 fn each_file_has_sources_and_assumptions() {

@@ -30,9 +30,9 @@ fn run(line: &str) -> Run {
     };
     let kind = MatrixKind::Systolic { dataflow, double_buffered_weights: false, fill_rows_per_cycle: 1 };
     let mut npu = named("paper-like").unwrap();
-    npu.matrix = Matrix { arrays: 1, rows: number(0), columns: number(1), kind };
+    npu.matrix = Matrix::new(1, number(0), number(1), kind);
     npu.command_cycles = 0;
-    let product = Product { m: number(3), n: number(4), k: number(5), groups: 1 };
+    let product = Product { m: number(3), n: number(4), k: number(5), groups: 1, bits: 8 };
     Run { npu, dataflow, product, cycles: number(6) }
 }
 
@@ -66,6 +66,6 @@ fn the_table_has_many_products_of_every_dataflow() {
         assert!(runs.iter().filter(|run| run.dataflow == dataflow).count() >= 20);
     }
     let has = |product, cycles| runs.iter().any(|run| run.product == product && run.cycles == cycles);
-    assert!(has(Product { m: 49, n: 2048, k: 512, groups: 1 }, 27_584));
-    assert!(has(Product { m: 1, n: 1000, k: 2048, groups: 1 }, 49_024));
+    assert!(has(Product { m: 49, n: 2048, k: 512, groups: 1, bits: 8 }, 27_584));
+    assert!(has(Product { m: 1, n: 1000, k: 2048, groups: 1, bits: 8 }, 49_024));
 }

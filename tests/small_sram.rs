@@ -6,7 +6,7 @@ use common::{Network, npu, schedules};
 use layerweaver::npu::{NAMES, Npu};
 use layerweaver::report;
 use layerweaver::schedule::{Command, Direction, Schedule};
-use layerweaver::simulate::simulate;
+use layerweaver::simulate::{Violation, simulate};
 use layerweaver::units::Bytes;
 
 fn sound(npu: &Npu, a: &str, b: &str) -> Vec<Schedule> {
@@ -48,6 +48,18 @@ fn what_does_not_fit_is_spilled_and_counted() {
         Command::Compute(_) => Bytes::ZERO,
     });
     assert_eq!(counted, moved.sum());
+}
+
+/// 1 KiB of accumulators on 16 × 16 cells: a fold's columns with 16 rows of results.
+#[test]
+fn sums_that_accumulators_do_not_hold_are_cut() {
+    let mut small = npu("gemmini");
+    let mut wide = sound(&small, "tiny_cnn", "tiny_mlp");
+    small.matrix.accumulator_bytes = Some(Bytes(1 << 10));
+    sound(&small, "tiny_cnn", "tiny_mlp");
+    wide[0].npu = small;
+    let faults = simulate(&wide[0]).unwrap_err();
+    assert!(faults.iter().all(|fault| matches!(fault, Violation::AccumulatorsFull { .. })), "{faults:?}");
 }
 
 /// 16 KiB: the stem's output (8 KiB) is read twice by the residual block, whose own output has no room beside it.

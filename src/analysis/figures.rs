@@ -12,7 +12,7 @@ pub(super) fn of_model(model: &Model, npu: &Npu, measured: &Measured) -> IdVec<L
     let figures_of = |(id, layer): (LayerId, &Layer)| {
         let traffic = Traffic::of(model, layer, &mut loaded);
         let whole = layer.whole();
-        let cycles = measured[id].unwrap_or_else(|| cost::compute_cycles(npu, layer, &whole, true));
+        let cycles = measured[id].unwrap_or_else(|| cost::compute_cycles(npu, model, layer, &whole, true));
         traffic.figures(npu, layer, cycles)
     };
     model.layers.iter_with_ids().map(figures_of).collect()

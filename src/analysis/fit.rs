@@ -1,6 +1,6 @@
 //! The tiling of a layer for a scratchpad that is too small: the best for the room that there is.
 
-use super::tiling::{Outer, Tiling, cuts_of_role, tiles_cycles, writes_boxes};
+use super::tiling::{Outer, Tiling, halvings, is_accumulated, tiles_cycles, writes_boxes};
 use crate::cost;
 use crate::ir::{IdVec, Layer, Model, NdBox, Operand, Role, TensorId, TensorKind};
 use crate::npu::Npu;
@@ -38,7 +38,7 @@ pub fn fit(
         if best.as_ref().is_some_and(|((busy, _), _)| *busy < transfers) {
             return;
         }
-        let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, chunks));
+        let compute = measured.unwrap_or_else(|| tiles_cycles(model, layer, npu, chunks));
         let key = (compute.max(transfers), traffic);
         if best.as_ref().is_none_or(|(least, _)| key < *least) {
             let load = fitter.loads(&NdBox::whole(chunks.iter().copied()));
@@ -49,7 +49,8 @@ pub fn fit(
         for of_n in fitter.halvings(Role::N, &of_group) {
             for of_k in fitter.halvings(Role::K, &of_n) {
                 let of_m = fitter.halvings(Role::M, &of_k);
-                let coarsest = of_m.iter().find(|chunks| fitter.needs(chunks) <= room);
+                let has_room = |chunks: &Vec<u64>| fitter.needs(chunks) <= room && fitter.accumulates(chunks);
+                let coarsest = of_m.iter().find(|chunks| has_room(chunks));
                 if let Some(chunks) = coarsest.filter(|chunks| writes_boxes(layer, chunks)) {
                     [Outer::N, Outer::M].into_iter().for_each(|outer| offer(chunks, outer));
                 }
@@ -67,16 +68,12 @@ struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// The chunks with the dimensions of a role as they are, then halved step by step: the outermost first, down to
-    /// one fold.
     fn halvings(&self, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
-        let mut all = vec![chunks.to_vec()];
-        for cut in cuts_of_role(self.layer, self.npu, role) {
-            while let Some(halved) = cut.halve(&all[all.len() - 1]) {
-                all.push(halved);
-            }
-        }
-        all
+        halvings(self.layer, self.npu, role, chunks)
+    }
+
+    fn accumulates(&self, chunks: &[u64]) -> bool {
+        is_accumulated(self.model, self.layer, self.npu, chunks)
     }
 
     fn is_streamed(&self, tensor: TensorId) -> bool {

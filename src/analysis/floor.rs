@@ -15,7 +15,7 @@ pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured) -> Floor
     let mut layers: Vec<LayerFloor> = Vec::with_capacity(model.layers.len());
     for (id, layer) in model.layers.iter_with_ids() {
         let mut floor = LayerFloor {
-            compute: measured[id].unwrap_or_else(|| cost::compute_floor(npu, layer)),
+            compute: measured[id].unwrap_or_else(|| cost::compute_floor(npu, model, layer)),
             ..LayerFloor::default()
         };
         let mut passed_on = Bytes::ZERO;

@@ -11,6 +11,7 @@ pub use figures::with_traffic;
 pub use fit::{Fit, fit};
 pub use tiling::Tiling;
 
+use crate::cost;
 use crate::ir::{Figures, IdVec, LayerId, Model, Op};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
@@ -72,6 +73,34 @@ pub enum AnalysisError {
         /// The layer's name.
         layer: String,
     },
+    /// A product of a width that the NPU's cells do not multiply.
+    #[error(
+        "layer '{layer}' multiplies elements of {bits} bits, which matrix.precision_rate of NPU '{npu}' does not know; \
+         give it their rate, or the model another --precision"
+    )]
+    UnknownPrecision {
+        /// The layer's name.
+        layer: String,
+        /// Of the wider operand.
+        bits: u64,
+        /// The NPU's name.
+        npu: String,
+    },
+    /// A product that cannot be cut small enough.
+    #[error(
+        "layer '{layer}' needs accumulators of {needs} even for its smallest tile, and matrix.accumulator_bytes of NPU \
+         '{npu}' are {accumulators}; give it larger ones"
+    )]
+    NoAccumulators {
+        /// The layer's name.
+        layer: String,
+        /// The sums of one fold's columns.
+        needs: Bytes,
+        /// What there is.
+        accumulators: Bytes,
+        /// The NPU's name.
+        npu: String,
+    },
 }
 
 /// Analyses a model whose every layer is costed by the machine model.
@@ -81,6 +110,13 @@ pub fn analyze(model: &Model, npu: &Npu) -> Result<Analysis, AnalysisError> {
 
 /// Analyses a model of which a user has measured some layers.
 pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Analysis, AnalysisError> {
+    for layer in model.layers.iter().filter(|layer| layer.op == Op::Gemm) {
+        let bits = cost::operand_bits(model, layer);
+        if npu.matrix.rate(bits).is_none() {
+            let (layer, npu) = (layer.name.clone(), npu.name.clone());
+            return Err(AnalysisError::UnknownPrecision { layer, bits, npu });
+        }
+    }
     let mut measured = Measured::new();
     for (id, layer) in model.layers.iter_with_ids() {
         measured.push(match (layer.op, given[id]) {
@@ -88,7 +124,7 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
             (Op::Measured, Some(cycles)) => Some(cycles),
             // Unchanged figures of a table are no measurement: the layer stays tileable at its true cost.
             (Op::Gemm | Op::Vector, given) => {
-                given.filter(|&cycles| cycles != crate::cost::compute_cycles(npu, layer, &layer.whole(), true))
+                given.filter(|&cycles| cycles != cost::compute_cycles(npu, model, layer, &layer.whole(), true))
             }
         });
     }
@@ -100,9 +136,17 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
             return Err(AnalysisError::TooLong { layer: layer.name.clone() });
         }
     }
-    let layers = || model.layers.iter_with_ids();
-    let tilings = layers().map(|(id, layer)| tiling::candidates(model, layer, npu, measured[id])).collect();
-    let packed = layers().map(|(id, layer)| tiling::packed(model, layer, npu, measured[id])).collect();
+    let tilings = model.layers.iter_with_ids().map(|(id, layer)| {
+        let accumulators = npu.matrix.accumulator_bytes.unwrap_or(Bytes::ZERO);
+        let none = |needs| {
+            let (layer, npu) = (layer.name.clone(), npu.name.clone());
+            AnalysisError::NoAccumulators { layer, needs, accumulators, npu }
+        };
+        tiling::candidates(model, layer, npu, measured[id]).map_err(none)
+    });
+    let tilings = tilings.collect::<Result<_, _>>()?;
+    let packed =
+        model.layers.iter_with_ids().map(|(id, layer)| tiling::packed(model, layer, npu, measured[id])).collect();
     let floor = floor::of_request(model, npu, &measured);
     Ok(Analysis { figures, measured, tilings, packed, floor })
 }

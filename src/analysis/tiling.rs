@@ -3,7 +3,8 @@
 //! One rule for all layers. From one tile on, the cut is halved that leaves the least to load for a tile; where two
 //! leave the same, the one whose tiles take fewer cycles together; then n before groups before m before k, which
 //! makes partial sums. Each halving is a candidate. What the compute array lays on rows or columns is cut in whole
-//! folds. A reduced dimension of a vector layer is never cut, nor is a layer whose write access is `null`.
+//! folds. The first candidate is one tile, or the coarsest whose sums have room in the accumulators; so have those of
+//! all others. A reduced dimension of a vector layer is never cut, nor is a layer whose write access is `null`.
 
 use crate::cost;
 use crate::ir::{Layer, Model, NdBox, Op, Role, Span, TensorKind};
@@ -72,7 +73,7 @@ impl Tiling {
         let tile = |tiling: &Self| {
             let first = NdBox::whole(tiling.chunks.iter().copied());
             match measured {
-                None => cost::compute_cycles(npu, layer, &first, false),
+                None => cost::compute_cycles(npu, model, layer, &first, false),
                 Some(all) => cost::measured_shares(all, &[first.volume(), layer.whole().volume() - first.volume()])[0],
             }
         };
@@ -89,29 +90,36 @@ impl Tiling {
     fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
         let first = NdBox::whole(chunks.iter().copied());
         let load = load_bytes(model, layer, &first);
-        let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
+        let compute = measured.unwrap_or_else(|| tiles_cycles(model, layer, npu, &chunks));
         Self { chunks, outer: Outer::N, load, compute }
     }
 }
 
-/// The candidates of a layer, from one tile on.
-pub(super) fn candidates(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>) -> Vec<Tiling> {
-    let whole = layer.dims.iter().map(|dim| dim.size).collect();
-    let mut found = vec![Tiling::new(model, layer, npu, measured, whole)];
+/// The candidates of a layer, from the coarsest on: one tile, if the accumulators hold its sums. Where they do not even
+/// hold those of the smallest tile, what it needs.
+pub(super) fn candidates(
+    model: &Model,
+    layer: &Layer,
+    npu: &Npu,
+    measured: Option<Cycles>,
+) -> Result<Vec<Tiling>, Bytes> {
+    let coarsest = coarsest_accumulated(model, layer, npu)?;
+    let mut found = vec![Tiling::new(model, layer, npu, measured, coarsest)];
     let cuts = cuts(layer, npu);
     loop {
         let now = &found[found.len() - 1];
         if now.load <= LEAST_LOAD {
-            return found;
+            return Ok(found);
         }
         let halved = cuts.iter().filter_map(|cut| {
             let chunks = cut.halve(&now.chunks)?;
-            let fits = writes_boxes(layer, &chunks).then(|| Tiling::new(model, layer, npu, measured, chunks))?;
+            let is_sound = writes_boxes(layer, &chunks) && is_accumulated(model, layer, npu, &chunks);
+            let fits = is_sound.then(|| Tiling::new(model, layer, npu, measured, chunks))?;
             (fits.load < now.load).then_some(fits)
         });
         match halved.min_by_key(|tiling| (tiling.load, tiling.compute)) {
             Some(next) => found.push(next),
-            None => return found,
+            None => return Ok(found),
         }
     }
 }
@@ -127,8 +135,10 @@ pub(super) fn packed(model: &Model, layer: &Layer, npu: &Npu, measured: Option<C
     let mut cut = Vec::new();
     for along in cuts_of_role(layer, npu, Role::K) {
         while let Some(halved) = along.halve(&chunks) {
-            cut.push(Tiling::new(model, layer, npu, measured, halved.clone()));
             chunks = halved;
+            if is_accumulated(model, layer, npu, &chunks) {
+                cut.push(Tiling::new(model, layer, npu, measured, chunks.clone()));
+            }
         }
     }
     cut.into_iter().min_by_key(|tiling| tiling.compute).filter(|tiling| tiling.compute < whole.compute)
@@ -140,14 +150,39 @@ fn is_packed(layer: &Layer, npu: &Npu) -> bool {
     has_groups && layer.op == Op::Gemm && npu.matrix.dataflow() == Dataflow::WeightStationary
 }
 
+/// The coarsest tile whose sums have room. n is cut before m, of which a smaller part hides the fills less.
+fn coarsest_accumulated(model: &Model, layer: &Layer, npu: &Npu) -> Result<Vec<u64>, Bytes> {
+    let whole: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
+    let of_m = halvings(layer, npu, Role::M, &whole).into_iter();
+    let all =
+        of_m.flat_map(|chunks| halvings(layer, npu, Role::N, &chunks)).filter(|chunks| writes_boxes(layer, chunks));
+    let mut least = Bytes(u64::MAX);
+    for chunks in all {
+        if is_accumulated(model, layer, npu, &chunks) {
+            return Ok(chunks);
+        }
+        least = least.min(accumulated(model, layer, npu, &chunks));
+    }
+    Err(least)
+}
+
+/// Whether the accumulators hold the sums of each tile of these sizes.
+pub(super) fn is_accumulated(model: &Model, layer: &Layer, npu: &Npu, chunks: &[u64]) -> bool {
+    npu.matrix.accumulator_bytes.is_none_or(|bytes| accumulated(model, layer, npu, chunks) <= bytes)
+}
+
+fn accumulated(model: &Model, layer: &Layer, npu: &Npu, chunks: &[u64]) -> Bytes {
+    cost::accumulated_bytes(npu, model, layer, &NdBox::whole(chunks.iter().copied()))
+}
+
 /// A dimension that may be cut, into multiples of a quantum.
-pub(super) struct Cut {
+struct Cut {
     dim: usize,
     quantum: u64,
 }
 
 impl Cut {
-    pub(super) fn halve(&self, chunks: &[u64]) -> Option<Vec<u64>> {
+    fn halve(&self, chunks: &[u64]) -> Option<Vec<u64>> {
         let half = chunks[self.dim].div_ceil(2).next_multiple_of(self.quantum);
         (half < chunks[self.dim]).then(|| {
             let mut chunks = chunks.to_vec();
@@ -163,9 +198,21 @@ fn cuts(layer: &Layer, npu: &Npu) -> Vec<Cut> {
     [Role::N, Role::Group, Role::M, Role::K].into_iter().filter_map(outermost).collect()
 }
 
+/// The chunks with the dimensions of a role as they are, then halved step by step: the outermost first, down to one
+/// fold.
+pub(super) fn halvings(layer: &Layer, npu: &Npu, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
+    let mut all = vec![chunks.to_vec()];
+    for cut in cuts_of_role(layer, npu, role) {
+        while let Some(halved) = cut.halve(&all[all.len() - 1]) {
+            all.push(halved);
+        }
+    }
+    all
+}
+
 /// How the dimensions of a role may be cut, the outermost first: each so that with all inner ones whole it fills folds.
 /// The k of packed groups is cut anywhere, the innermost first.
-pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
+fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let is_whole = layer.write.as_ref().is_some_and(|write| write.access.is_none());
     if is_whole || (role == Role::K && layer.op != Op::Gemm) {
         return Vec::new();
@@ -218,7 +265,7 @@ fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox) -> Bytes {
 }
 
 /// The sum of the tiles' commands, counted by size: in a grid a dimension has at most two.
-pub(super) fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
+pub(super) fn tiles_cycles(model: &Model, layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
     let mut kinds: Vec<(Vec<u64>, u64)> = vec![(Vec::new(), 1)];
     for (dim, &chunk) in layer.dims.iter().zip(chunks) {
         let full = (dim.size / chunk, chunk);
@@ -232,9 +279,81 @@ pub(super) fn tiles_cycles(layer: &Layer, npu: &Npu, chunks: &[u64]) -> Cycles {
         };
         kinds = kinds.iter().flat_map(with).collect();
     }
-    let cost = |sizes: &[u64], last| cost::compute_cycles(npu, layer, &NdBox::whole(sizes.iter().copied()), last);
+    let cost =
+        |sizes: &[u64], last| cost::compute_cycles(npu, model, layer, &NdBox::whole(sizes.iter().copied()), last);
     let all: Cycles = kinds.iter().map(|(sizes, count)| cost(sizes, false) * *count).sum();
     // The last tile, the smallest, drains as well.
     let (smallest, _) = &kinds[kinds.len() - 1];
     all + (cost(smallest, true) - cost(smallest, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Access, Affine, Dim, DimId, IdVec, Operand, Tensor, TensorId};
+    use crate::npu::named;
+
+    /// A product of 8-bit inputs, weights and outputs.
+    fn product(m: u64, n: u64, k: u64) -> Model {
+        let dim = |(name, size, role): (&str, u64, Role)| Dim { name: name.into(), size, role };
+        let operand = |tensor, dims: [u32; 2]| {
+            let access = Access(dims.iter().map(|&dim| Affine::dim(DimId(dim))).collect());
+            Operand { tensor: TensorId(tensor), access: Some(access) }
+        };
+        let layer = Layer {
+            name: "product".into(),
+            kind: "Gemm".into(),
+            nodes: Vec::new(),
+            op: Op::Gemm,
+            dims: [("m", m, Role::M), ("n", n, Role::N), ("k", k, Role::K)].map(dim).into(),
+            lane_operations: 0,
+            reads: vec![operand(0, [0, 2]), operand(1, [2, 1])],
+            write: Some(operand(2, [0, 1])),
+        };
+        let tensors = [([m, k], TensorKind::Input), ([k, n], TensorKind::Weight), ([m, n], TensorKind::Output)];
+        let tensor =
+            |(shape, kind): ([u64; 2], _)| Tensor { name: "t".into(), shape: shape.into(), element_bits: 8, kind };
+        Model {
+            name: "product".into(),
+            fingerprint: String::new(),
+            tensors: tensors.map(tensor).into_iter().collect(),
+            layers: IdVec::from_iter([layer]),
+        }
+    }
+
+    /// The coarsest tile on NVDLA, 64 × 32 and weight-stationary, with so many bytes of accumulators.
+    fn coarsest(model: &Model, bytes: u64) -> Result<Vec<u64>, Bytes> {
+        let mut nvdla = named("nvdla-full").unwrap();
+        nvdla.matrix.accumulator_bytes = Some(Bytes(bytes));
+        let layer = model.layers.iter().next().unwrap();
+        Ok(candidates(model, layer, &nvdla, None)?.into_iter().next().unwrap().chunks)
+    }
+
+    /// docs/cost-model.md, "Accumulators": 784 · 128 · 4 = 401,408 bytes, by k 576 in 9 folds. n is halved to one fold,
+    /// then m; of 64 and fewer k nothing is summed up.
+    #[test]
+    fn a_product_is_cut_until_its_sums_have_room() {
+        let folded = product(784, 128, 576);
+        assert_eq!(coarsest(&folded, 401_408), Ok(vec![784, 128, 576]));
+        assert_eq!(coarsest(&folded, 401_407), Ok(vec![784, 64, 576]));
+        assert_eq!(coarsest(&folded, 784 * 32 * 4), Ok(vec![784, 32, 576]));
+        assert_eq!(coarsest(&folded, 64 << 10), Ok(vec![392, 32, 576]), "50,176 bytes");
+        assert_eq!(coarsest(&folded, 32 * 4), Ok(vec![1, 32, 576]));
+        assert_eq!(coarsest(&folded, 32 * 4 - 1), Err(Bytes(32 * 4)));
+        assert_eq!(coarsest(&product(784, 128, 64), 1), Ok(vec![784, 128, 64]));
+    }
+
+    /// 1 MiB of weights: candidates go on down to 64 KiB, and none whose k is cut or folds needs more than there is.
+    #[test]
+    fn every_candidate_has_room_for_its_sums() {
+        let model = product(40, 1024, 1024);
+        let layer = model.layers.iter().next().unwrap();
+        let mut nvdla = named("nvdla-full").unwrap();
+        nvdla.matrix.accumulator_bytes = Some(Bytes(20 << 10));
+        let found = candidates(&model, layer, &nvdla, None).unwrap();
+        assert!(found.len() > 1);
+        for tiling in found {
+            assert!(tiling.chunks[0] * tiling.chunks[1] * 4 <= 20 << 10, "{:?}", tiling.chunks);
+        }
+    }
 }

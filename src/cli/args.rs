@@ -96,9 +96,10 @@ pub(super) struct Target {
     /// The steps of a loop that only data would say; give it once for each
     #[arg(long = "trip", value_name = "NODE=STEPS", value_parser = parse_dim)]
     pub(super) trips: Vec<(String, u64)>,
-    /// The format of float tensors, if not the NPU's; `model` keeps each tensor's own
-    #[arg(long)]
-    pub(super) precision: Option<PrecisionName>,
+    /// The format of float tensors, if not the NPU's: int4, fp8, int8, bf16, fp16, fp32, or model for each tensor's
+    /// own; of weights or activations alone, or of each: weights=int4,activations=fp16
+    #[arg(long, value_name = "FORMAT", value_parser = parse_precisions)]
+    pub(super) precision: Option<Precisions>,
 }
 
 #[derive(Debug, Args)]
@@ -149,23 +150,26 @@ pub(super) enum AnalyzeFormat {
     Csv,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum PrecisionName {
-    Int8,
-    Bf16,
-    Fp16,
-    Fp32,
+/// What `--precision` says of float tensors; `None` where it says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Precisions {
+    pub(super) weights: Option<Format>,
+    pub(super) activations: Option<Format>,
+}
+
+/// A format of float tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Of(Precision),
+    /// Each tensor's own.
     Model,
 }
 
-impl PrecisionName {
+impl Format {
     /// The width of float tensors; `None` keeps the model's.
     pub(super) const fn bits(self) -> Option<u64> {
         match self {
-            Self::Int8 => Some(Precision::Int8.bits()),
-            Self::Bf16 => Some(Precision::Bf16.bits()),
-            Self::Fp16 => Some(Precision::Fp16.bits()),
-            Self::Fp32 => Some(Precision::Fp32.bits()),
+            Self::Of(precision) => Some(precision.bits()),
             Self::Model => None,
         }
     }
@@ -173,6 +177,34 @@ impl PrecisionName {
 
 /// The most inferences of a model in one stream.
 const MOST_REQUESTS: u32 = 1 << 16;
+
+fn parse_precisions(text: &str) -> Result<Precisions, String> {
+    if let Some(format) = parse_format(text) {
+        return Ok(Precisions { weights: Some(format), activations: Some(format) });
+    }
+    let mut precisions = Precisions::default();
+    for part in text.split(',') {
+        let (of, format) = part.split_once('=').ok_or(PRECISION_MEND)?;
+        let of = match of.trim() {
+            "weights" => &mut precisions.weights,
+            "activations" => &mut precisions.activations,
+            _ => return Err(PRECISION_MEND.into()),
+        };
+        let format = parse_format(format.trim()).ok_or(PRECISION_MEND)?;
+        if of.replace(format).is_some() {
+            return Err("give the format of weights and that of activations once".into());
+        }
+    }
+    Ok(precisions)
+}
+
+const PRECISION_MEND: &str =
+    "give int4, fp8, int8, bf16, fp16, fp32 or model, or a format for each, as in weights=int4,activations=fp16";
+
+fn parse_format(name: &str) -> Option<Format> {
+    let known = Precision::ALL.into_iter().find(|precision| precision.name() == name).map(Format::Of);
+    known.or_else(|| (name == "model").then_some(Format::Model))
+}
 
 fn parse_requests(text: &str) -> Result<[u32; 2], String> {
     let counts: Option<Vec<u32>> = text.split(',').map(|count| count.trim().parse().ok()).collect();

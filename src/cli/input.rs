@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::args::{PrecisionName, Target};
+use super::args::{Format, Target};
 use super::{Failure, Out};
 use crate::analysis::{self, Analysis, Measured};
-use crate::frontend;
+use crate::frontend::{self, FloatBits};
 use crate::ir::{IdVec, Layer, LayerId, Model, Tensor, TensorId};
 use crate::npu::{self, Npu};
 use crate::units::Cycles;
@@ -34,10 +34,19 @@ pub(super) fn npu(name_or_file: &str) -> Result<Npu, Failure> {
 
 /// A sentence for a name that no NPU has.
 pub(super) fn unknown_npu(name: &str) -> String {
-    match npu::nearest(name) {
+    match frontend::nearest(name, npu::NAMES.iter().copied()) {
         Some(near) => format!("there is no built-in NPU '{name}'; did you mean '{near}'?"),
         None => format!("there is no built-in NPU '{name}'; `layerweaver npus` lists them, and a file can be given"),
     }
+}
+
+/// A sentence for an operator of an NPU's `vector.operations` that the frontend does not know.
+fn unknown_operator(npu: &str, name: &str) -> String {
+    let mend = match frontend::nearest(name, frontend::operators()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => "give the name of an ONNX operator, as in Softmax".to_owned(),
+    };
+    format!("{npu}: vector.operations: there is no operator '{name}'; {mend}")
 }
 
 /// Reads and analyses models. What is not modelled exactly is said on standard error.
@@ -46,8 +55,12 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
         dims: target.dims.iter().cloned().collect(),
         shapes: target.shapes.iter().cloned().collect(),
         trips: target.trips.iter().cloned().collect(),
-        float_bits: target.precision.map_or(Some(npu.precision.bits()), PrecisionName::bits),
+        float_bits: float_bits(npu, target),
+        operations: npu.vector.operations.clone(),
     };
+    if let Some(name) = npu.vector.operations.keys().find(|name| !frontend::operators().any(|known| known == **name)) {
+        return Err(Failure::Input(unknown_operator(&target.npu, name)));
+    }
     let mut read = Vec::new();
     for path in paths {
         if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
@@ -82,6 +95,13 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
         Ok(Analysed { model, analysis })
     };
     read.into_iter().zip(paths).map(analysed).collect()
+}
+
+/// The widths of float tensors: as `--precision` says, and where it says nothing the NPU's.
+fn float_bits(npu: &Npu, target: &Target) -> FloatBits {
+    let given = target.precision.unwrap_or_default();
+    let bits = |format: Option<Format>| format.unwrap_or(Format::Of(npu.precision)).bits();
+    FloatBits { weights: bits(given.weights), activations: bits(given.activations) }
 }
 
 /// What a path names, as it was read.

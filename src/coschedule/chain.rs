@@ -197,7 +197,7 @@ impl Builder<'_> {
             Some(cycles) => cost::measured_shares(cycles, &parts.iter().map(NdBox::volume).collect::<Vec<_>>()),
             None => {
                 let last = parts.len() - 1;
-                let cost = |(i, part)| cost::compute_cycles(self.npu, layer, part, i == last);
+                let cost = |(i, part)| cost::compute_cycles(self.npu, self.model, layer, part, i == last);
                 parts.iter().enumerate().map(cost).collect()
             }
         };

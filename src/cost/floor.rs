@@ -1,14 +1,14 @@
 //! The least cycles that a layer's compute commands can take together, however it is tiled.
 
 use super::{Product, Stream, saturate};
-use crate::ir::{Layer, Op};
+use crate::ir::{Layer, Model, Op};
 use crate::npu::{Dataflow, MatrixKind, Npu};
 use crate::units::Cycles;
 
 /// A proven lower bound on the sum of a layer's compute commands under any tiling into boxes. Of a measured layer, 0:
 /// its sum is given.
 ///
-/// Proof, for products. Let a tile have folds f and stream s. In any division a · b, `⌈f/a⌉ · a ≥ f` and
+/// Proof, for products. Let a tile have folds f and a stream of s cycles. In any division a · b, `⌈f/a⌉ · a ≥ f` and
 /// `⌈s/b⌉ · b ≥ s`, so with A arrays a command takes at least `f · s / A`; otherwise `f · (s + F + D) / A`. With
 /// double-buffered weights and q = ⌈f/a⌉, t = ⌈s/b⌉ it takes `F + (q − 1) · max(t, F) + t`, which is `F + q · t` where
 /// t ≥ F, and more where not; and it is more than `q · F`. So all commands, of which there is one at least, take
@@ -17,17 +17,19 @@ use crate::units::Cycles;
 /// Take one group and one index of the streamed dimension. The tiles that hold it cut its rows × columns into
 /// rectangles; mark every R-th row and every C-th column from the first: a rectangle of r × c holds at most
 /// `⌈r/R⌉ · ⌈c/C⌉` of the marked points, which are its folds, and there are `⌈rows/R⌉ · ⌈columns/C⌉` points in all.
-/// So `Σ f · s ≥ folds · s` of the whole layer; and `Σ f ≥ folds`, from one index alone.
+/// So `Σ f · s ≥ folds · s` of the whole layer; and `Σ f ≥ folds`, from one index alone. Where a cycle streams r
+/// indices, the tiles that hold a point cut the stream into pieces, whose cycles rounded up are no fewer than the
+/// whole's.
 ///
 /// Weight-stationary groups may be packed in any tile: there a tile of r × c costs each of its groups at least
 /// `max(r/R, c/C)` of a fold, and by one column (or row) of the weights these sum to at least `max(k/R, n/C)`.
-pub fn compute_floor(npu: &Npu, layer: &Layer) -> Cycles {
+pub fn compute_floor(npu: &Npu, model: &Model, layer: &Layer) -> Cycles {
     let whole = layer.whole();
     match layer.op {
         Op::Measured => Cycles::ZERO,
         // Rounding up once is never more than rounding up each tile.
-        Op::Vector => super::compute_cycles(npu, layer, &whole, true),
-        Op::Gemm => product_floor(npu, Product::of(layer, &whole)),
+        Op::Vector => super::compute_cycles(npu, model, layer, &whole, true),
+        Op::Gemm => product_floor(npu, Product::of(model, layer, &whole)),
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
 
     use super::super::product_cycles;
     use super::*;
-    use crate::npu::{Matrix, named};
+    use crate::npu::{Matrix, Precision, named};
 
     fn any_matrix() -> impl Strategy<Value = Matrix> {
         let dataflow = prop_oneof![
@@ -81,11 +83,9 @@ mod tests {
             fill_rows_per_cycle: fill,
         });
         let kind = prop_oneof![4 => systolic, 1 => Just(MatrixKind::AdderTree)];
-        (1..6u64, 1..7u64, 1..7u64, kind).prop_map(|(arrays, rows, columns, kind)| Matrix {
-            arrays,
-            rows,
-            columns,
-            kind,
+        (1..6u64, 1..7u64, 1..7u64, kind, 1..5u64).prop_map(|(arrays, rows, columns, kind, rate)| Matrix {
+            precision_rate: Some([(Precision::Int8, rate)].into()),
+            ..Matrix::new(arrays, rows, columns, kind)
         })
     }
 
@@ -96,7 +96,7 @@ mod tests {
         for m in pieces(0) {
             for n in pieces(1) {
                 for k in pieces(2) {
-                    boxes.extend(pieces(3).map(|groups| Product { m, n, k, groups }));
+                    boxes.extend(pieces(3).map(|groups| Product { m, n, k, groups, bits: 8 }));
                 }
             }
         }
@@ -115,7 +115,7 @@ mod tests {
             let mut npu = named("paper-like").unwrap();
             npu.matrix = matrix;
             let [m, n, k, groups] = sizes;
-            let (floor, sum) = (product_floor(&npu, Product { m, n, k, groups }), tiled(&npu, sizes, chunks));
+            let (floor, sum) = (product_floor(&npu, Product { m, n, k, groups, bits: 8 }), tiled(&npu, sizes, chunks));
             prop_assert!(floor <= sum, "{} > {}", floor, sum);
         }
     }

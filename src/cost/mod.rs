@@ -7,9 +7,9 @@ mod floor;
 mod product;
 
 pub use floor::compute_floor;
-pub use product::{Product, Stream, product_cycles};
+pub use product::{Product, Stream, accumulated_bytes, operand_bits, product_cycles};
 
-use crate::ir::{Layer, NdBox, Op};
+use crate::ir::{Layer, Model, NdBox, Op};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
@@ -24,14 +24,14 @@ pub fn transfer_cycles(npu: &Npu, bytes: Bytes) -> Cycles {
     saturate(busy + u128::from(dram.setup_cycles))
 }
 
-/// Cycles of one compute command over a box of a gemm or vector layer's iterations. `last` says whether it is the
+/// Cycles of one compute command over a box of the iterations of a model's gemm or vector layer. `last` says whether it is the
 /// layer's last command in its request, which alone waits for a double-buffered array to drain.
 ///
 /// Formula of a vector box of e points: `⌈e · lane_operations / lanes⌉ + command_cycles`; of a product see
 /// [`product_cycles`]. A measured layer's tiles have no cost of their own: see [`measured_share`].
-pub fn compute_cycles(npu: &Npu, layer: &Layer, part: &NdBox, last: bool) -> Cycles {
+pub fn compute_cycles(npu: &Npu, model: &Model, layer: &Layer, part: &NdBox, last: bool) -> Cycles {
     match layer.op {
-        Op::Gemm => product_cycles(npu, Product::of(layer, part), last),
+        Op::Gemm => product_cycles(npu, Product::of(model, layer, part), last),
         Op::Vector | Op::Measured => {
             let operations = u128::from(part.volume()) * u128::from(layer.lane_operations);
             let cycles = operations.div_ceil(u128::from(npu.vector.lanes));

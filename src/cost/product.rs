@@ -5,11 +5,11 @@
 //! buffering they are SCALE-Sim's (Samajdar et al., ISPASS 2020).
 
 use super::saturate;
-use crate::ir::{Layer, NdBox, Role};
+use crate::ir::{Layer, Model, NdBox, Op, Role};
 use crate::npu::{Dataflow, MatrixKind, Npu};
-use crate::units::Cycles;
+use crate::units::{Bytes, Cycles};
 
-/// The sizes of `groups` products `[m, k] × [k, n]`.
+/// The sizes of `groups` products `[m, k] × [k, n]`, and the width of what is multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Product {
     /// Rows of the first operand.
@@ -20,12 +20,14 @@ pub struct Product {
     pub k: u64,
     /// Separate products.
     pub groups: u64,
+    /// Width of an element of the wider operand.
+    pub bits: u64,
 }
 
 impl Product {
     /// The product that a box of a layer's iterations is: each size the product of its role's dimensions.
-    pub fn of(layer: &Layer, part: &NdBox) -> Self {
-        let mut product = Self { m: 1, n: 1, k: 1, groups: 1 };
+    pub fn of(model: &Model, layer: &Layer, part: &NdBox) -> Self {
+        let mut product = Self { m: 1, n: 1, k: 1, groups: 1, bits: operand_bits(model, layer) };
         for (dim, span) in layer.dims.iter().zip(&part.0) {
             *product.size_mut(dim.role) *= span.size();
         }
@@ -42,12 +44,37 @@ impl Product {
     }
 }
 
+/// Width of an element of a product's wider operand. The operands are the first two that the layer reads; a bias, a
+/// residual and what else joined them come behind.
+pub fn operand_bits(model: &Model, layer: &Layer) -> u64 {
+    layer.reads.iter().take(2).map(|read| model.tensors[read.tensor].element_bits).max().unwrap_or(0)
+}
+
+/// Width of a sum in an accumulator, in bytes.
+const SUM_BYTES: u64 = 4;
+
+/// The bytes of accumulators that a box of a layer needs.
+///
+/// Formula: `m · n · 4` of a product whose k is cut by the box, or folds because k > R: each result is added to when its
+/// other pieces come. Groups follow one another. Output-stationary, k streams whole and the sums stay in the cells.
+pub fn accumulated_bytes(npu: &Npu, model: &Model, layer: &Layer, part: &NdBox) -> Bytes {
+    let product = Product::of(model, layer, part);
+    let is_cut = product.k < Product::of(model, layer, &layer.whole()).k;
+    let stays_in_cells = npu.matrix.dataflow() == Dataflow::OutputStationary;
+    match layer.op {
+        Op::Gemm if !stays_in_cells && (is_cut || product.k > npu.matrix.rows) => {
+            Bytes(product.m * product.n * SUM_BYTES)
+        }
+        Op::Gemm | Op::Vector | Op::Measured => Bytes::ZERO,
+    }
+}
+
 /// What an NPU's arrays are asked to do for a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
     /// Fillings of an array.
     pub folds: u64,
-    /// What streams through each filling.
+    /// Cycles in which the stream enters each filling.
     pub length: u64,
     /// Whether arrays may share the streamed dimension: not where it is reduced in place.
     pub divisible: bool,
@@ -57,9 +84,10 @@ impl Stream {
     /// Folds and stream of a product under the NPU's dataflow.
     ///
     /// Formula: `folds = groups · ⌈rows / R⌉ · ⌈columns / C⌉`. Weight-stationary groups with k ≤ R and n ≤ C are
-    /// packed block-diagonally, `p = min(groups, ⌊R / k⌋, ⌊C / n⌋)` to a fold.
+    /// packed block-diagonally, `p = min(groups, ⌊R / k⌋, ⌊C / n⌋)` to a fold. A stream of s takes ⌈s / r⌉ cycles, with
+    /// r products of a cell each cycle.
     pub fn of(npu: &Npu, product: Product) -> Self {
-        let Product { m, n, k, groups } = product;
+        let Product { m, n, k, groups, bits } = product;
         let (array_rows, array_columns) = (npu.matrix.rows, npu.matrix.columns);
         let dataflow = npu.matrix.dataflow();
         let (length, rows, columns) = match dataflow {
@@ -73,14 +101,16 @@ impl Stream {
         } else {
             groups * rows.div_ceil(array_rows) * columns.div_ceil(array_columns)
         };
-        Self { folds, length, divisible: dataflow != Dataflow::OutputStationary }
+        // A product of a width that the NPU does not know is refused by `analysis`.
+        let rate = npu.matrix.rate(bits).unwrap_or(1);
+        Self { folds, length: length.div_ceil(rate), divisible: dataflow != Dataflow::OutputStationary }
     }
 }
 
 /// Cycles of one command that computes `product`; `last` adds the drain of a double-buffered array.
 ///
 /// Formula, for a of the arrays that share the folds (f = ⌈folds / a⌉ each) and b that share the stream
-/// (t = ⌈s / b⌉ each), a · b ≤ arrays, with a fill of F = ⌈R / fill_rows_per_cycle⌉ and a drain of D = R + C − 2:
+/// (t = ⌈⌈s / r⌉ / b⌉ each), a · b ≤ arrays, with a fill of F = ⌈R / fill_rows_per_cycle⌉ and a drain of D = R + C − 2:
 /// - double-buffered weights: `F + (f − 1) · max(t, F) + t`, and `D` if `last`;
 /// - otherwise: `f · (F + t + D)`;
 /// - adder tree: `f · t`.
@@ -121,11 +151,12 @@ fn divided_cycles(npu: &Npu, folds: u64, length: u64, last: bool) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::npu::{Matrix, named};
+    use crate::ir::{Access, Affine, Dim, DimId, IdVec, Operand, Tensor, TensorId, TensorKind};
+    use crate::npu::{Matrix, Precision, named};
 
     fn npu(arrays: u64, size: u64, kind: MatrixKind) -> Npu {
         let mut npu = named("paper-like").unwrap();
-        npu.matrix = Matrix { arrays, rows: size, columns: size, kind };
+        npu.matrix = Matrix::new(arrays, size, size, kind);
         npu
     }
 
@@ -134,7 +165,7 @@ mod tests {
     }
 
     fn cycles(npu: &Npu, m: u64, n: u64, k: u64, groups: u64, last: bool) -> u64 {
-        product_cycles(npu, Product { m, n, k, groups }, last).get()
+        product_cycles(npu, Product { m, n, k, groups, bits: 16 }, last).get()
     }
 
     /// SCALE-Sim 2.0.2 on one 128 × 128 weight-stationary array, as the project's issue 5 quotes it.
@@ -170,7 +201,7 @@ mod tests {
     fn small_groups_share_a_fold() {
         let folds = |size| {
             let npu = npu(1, size, systolic(Dataflow::WeightStationary, true));
-            Stream::of(&npu, Product { m: 49, n: 1, k: 9, groups: 96 }).folds
+            Stream::of(&npu, Product { m: 49, n: 1, k: 9, groups: 96, bits: 16 }).folds
         };
         assert_eq!(folds(16), 96);
         assert_eq!(folds(128), 7);
@@ -183,5 +214,39 @@ mod tests {
         assert_eq!(cycles(&three, 90, 16, 32, 1, false), 76);
         let tree = npu(3, 16, MatrixKind::AdderTree);
         assert_eq!(cycles(&tree, 90, 16, 32, 1, true), 60);
+    }
+
+    /// By hand, 128 × 128, m 300, k 384, n 256: 6 folds of 300, 150 or 75 cycles, of which the last are shorter than the
+    /// fill of 128.
+    #[test]
+    fn narrower_elements_stream_faster() {
+        let mut one = npu(1, 128, systolic(Dataflow::WeightStationary, true));
+        one.matrix.precision_rate = Some([(Precision::Int4, 4), (Precision::Int8, 2), (Precision::Bf16, 1)].into());
+        let cycles = |bits| product_cycles(&one, Product { m: 300, n: 256, k: 384, groups: 1, bits }, false).get();
+        assert_eq!([16, 8, 4].map(cycles), [128 + 6 * 300, 128 + 6 * 150, 128 + 5 * 128 + 75]);
+    }
+
+    /// The operands of a product are 8 and 4 bits wide; a bias of 32 bits, and sums that it adds, do not count.
+    #[test]
+    fn the_wider_operand_decides() {
+        let access = |dims: &[u32]| Some(Access(dims.iter().map(|&dim| Affine::dim(DimId(dim))).collect()));
+        let dims = [("m", 5, Role::M), ("n", 6, Role::N), ("k", 7, Role::K)];
+        let layer = Layer {
+            name: "gemm".into(),
+            kind: "Gemm".into(),
+            nodes: Vec::new(),
+            op: Op::Gemm,
+            dims: dims.map(|(name, size, role)| Dim { name: name.into(), size, role }).into(),
+            lane_operations: 0,
+            reads: [(0, &[0, 2][..]), (1, &[2, 1]), (2, &[1])]
+                .map(|(tensor, dims)| Operand { tensor: TensorId(tensor), access: access(dims) })
+                .into(),
+            write: None,
+        };
+        let tensors = [(8, TensorKind::Input), (4, TensorKind::Weight), (32, TensorKind::Weight)];
+        let tensor = |(element_bits, kind)| Tensor { name: String::new(), shape: Vec::new(), element_bits, kind };
+        let tensors = tensors.map(tensor).into_iter().collect();
+        let model = Model { name: String::new(), fingerprint: String::new(), tensors, layers: IdVec::new() };
+        assert_eq!(Product::of(&model, &layer, &layer.whole()), Product { m: 5, n: 6, k: 7, groups: 1, bits: 8 });
     }
 }

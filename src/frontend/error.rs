@@ -132,7 +132,7 @@ impl Kind {
                     inputs.iter().map(|(name, shape)| format!("--shape {name}={}", sizes(shape))).collect();
                 format!("give their whole shapes, as in {}", flags.join(" "))
             }
-            Self::NoSuchName { what: _, name, known } => match nearest(name, known) {
+            Self::NoSuchName { what: _, name, known } => match nearest(name, known.iter().map(String::as_str)) {
                 Some(near) => format!("did you mean '{near}'?"),
                 None => "leave it out, or give one of these".into(),
             },
@@ -147,10 +147,10 @@ fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// The name that is the nearest to a misspelt one, if any is near.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let (distance, near) =
-        known.iter().map(|known| (levenshtein(&name.to_lowercase(), &known.to_lowercase()), known)).min()?;
+/// The known name that is the nearest to a misspelt one, if any is near: a third of its letters may be wrong.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let (distance, near) = known.into_iter().map(|known| (levenshtein(&name, &known.to_lowercase()), known)).min()?;
     (distance <= near.len() / 3).then_some(near)
 }
 

@@ -120,7 +120,7 @@ impl Fact {
         }
     }
 
-    /// The width of an element in memory, where wide floats take `float_bits`; `None` of what no NPU holds.
+    /// The width of an element in memory, where wide floats take `float_bits`, if given; `None` of what no NPU holds.
     pub(super) fn bits(&self, float_bits: Option<u64>) -> Option<u64> {
         match self.known {
             Known::Narrow(bits) => Some(bits),
@@ -185,7 +185,7 @@ impl ElementType {
         }
     }
 
-    /// The width of an element in a tensor, where wide floats take `float_bits`.
+    /// The width of an element in a tensor, where wide floats take `float_bits`, if given.
     pub(super) fn bits(self, float_bits: Option<u64>) -> Option<u64> {
         match self {
             Self::Float(bits) => Some(float_bits.unwrap_or(bits)),

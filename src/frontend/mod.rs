@@ -41,9 +41,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-pub use error::{Error, Errors, Kind, NodeName};
+pub use error::{Error, Errors, Kind, NodeName, nearest};
 
-use crate::ir::Model;
+use crate::ir::{Model, TensorKind};
 use dims::Dims;
 use graph::{Graph, Wrong};
 use infer::{TypedGraph, Untyped};
@@ -65,8 +65,33 @@ pub struct Options {
     pub shapes: BTreeMap<String, Vec<u64>>,
     /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
     pub trips: BTreeMap<String, u64>,
-    /// The width that float tensors of 16 bits and more take; `None`: the model's own.
-    pub float_bits: Option<u64>,
+    /// Widths of float tensors: `--precision weights=int4,activations=fp16`.
+    pub float_bits: FloatBits,
+    /// Lane operations for each point of these operators, in place of the frontend's own.
+    pub operations: BTreeMap<String, u64>,
+}
+
+/// The widths that float tensors of 16 bits and more take; `None`: the model's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FloatBits {
+    /// Of weights.
+    pub weights: Option<u64>,
+    /// Of inputs, activations and outputs.
+    pub activations: Option<u64>,
+}
+
+impl FloatBits {
+    /// One width for all.
+    pub const fn all(bits: u64) -> Self {
+        Self { weights: Some(bits), activations: Some(bits) }
+    }
+
+    const fn of(self, kind: TensorKind) -> Option<u64> {
+        match kind {
+            TensorKind::Weight => self.weights,
+            TensorKind::Input | TensorKind::Output | TensorKind::Activation => self.activations,
+        }
+    }
 }
 
 /// A model, and what the user should know of it.
@@ -153,6 +178,11 @@ pub fn infer_outputs(bytes: Bytes, options: &Options) -> Result<(Vec<Inferred>, 
     Ok((typed.graph.outputs.iter().map(inferred).collect(), warnings(typed.warnings)))
 }
 
+/// The names of all operators that are known.
+pub fn operators() -> impl Iterator<Item = &'static str> {
+    ops::OPS.iter().map(|op| op.name)
+}
+
 /// Reads a model from a file, which is mapped.
 pub fn read(path: &Path, options: &Options) -> Result<Import, Errors> {
     let file = path.display().to_string();
@@ -181,7 +211,7 @@ fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) 
     blocks::read_scales(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
-    let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options.float_bits)?;
+    let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options)?;
     let model = Model { name: name.to_owned(), fingerprint, tensors, layers };
     model.check().map_err(|fault| vec![(None, Kind::Unsound(fault))])?;
     let Names { dims, inputs, loops } = names;

@@ -112,7 +112,7 @@ pub struct Layer {
     pub dims: Vec<Dim>,
     /// Operations of a vector lane for each iteration; 0 of a product.
     pub lane_operations: u64,
-    /// What it reads, epilogue operands included.
+    /// What it reads: of a product its two operands first, and behind them those of its epilogue.
     pub reads: Vec<Operand>,
     /// What it writes; `None` only of a measured layer.
     pub write: Option<Operand>,

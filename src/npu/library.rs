@@ -1,7 +1,5 @@
 //! The built-in NPUs, one JSON file each in `npus/`.
 
-use strsim::levenshtein;
-
 use super::Npu;
 
 /// A name and the text of its file.
@@ -54,13 +52,6 @@ pub fn named(name: &str) -> Option<Npu> {
     Some(Npu::from_json(text.as_bytes()).expect("a test reads every built-in description"))
 }
 
-/// The built-in name that is the nearest to a misspelt one, if any is near.
-pub fn nearest(name: &str) -> Option<&'static str> {
-    let wanted = name.to_lowercase();
-    let (distance, near) = NAMES.iter().map(|known| (levenshtein(&wanted, known), *known)).min()?;
-    (distance <= near.len() / 3).then_some(near)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,12 +64,5 @@ mod tests {
             assert_eq!(npu.name, *name);
             assert!(!npu.source.is_empty());
         }
-    }
-
-    #[test]
-    fn a_near_miss_is_suggested() {
-        assert_eq!(nearest("tpuv3"), Some("tpu-v3"));
-        assert_eq!(nearest("Paper_like"), Some("paper-like"));
-        assert_eq!(nearest("npu.json"), None);
     }
 }

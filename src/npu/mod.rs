@@ -1,12 +1,19 @@
 //! The NPU description: a machine of two engines and one scratchpad, in whole numbers.
 
 mod library;
+mod matrix;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use library::{NAMES, named, nearest};
+pub use library::{NAMES, named};
+pub use matrix::{Dataflow, Matrix, MatrixKind};
 
 use crate::units::Bytes;
+
+/// The most lane operations of a point: beyond any operator of one element.
+const MOST_OPERATIONS: u64 = 1 << 16;
 
 /// A validated description. Its JSON is the file that a user writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,64 +41,15 @@ pub struct Npu {
     pub precision: Precision,
 }
 
-/// Equal arrays that share the work of each command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "RawMatrix", into = "RawMatrix")]
-pub struct Matrix {
-    /// How many.
-    pub arrays: u64,
-    /// Multipliers along the reduced dimension (of a weight-stationary array).
-    pub rows: u64,
-    /// Multipliers along the columns of the result.
-    pub columns: u64,
-    /// What an array does in a cycle.
-    pub kind: MatrixKind,
-}
-
-impl Matrix {
-    /// Which operand stays; of an adder tree the weights.
-    pub const fn dataflow(&self) -> Dataflow {
-        match self.kind {
-            MatrixKind::Systolic { dataflow, double_buffered_weights: _, fill_rows_per_cycle: _ } => dataflow,
-            MatrixKind::AdderTree => Dataflow::WeightStationary,
-        }
-    }
-}
-
-/// How an array multiplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MatrixKind {
-    /// Data ripple through the array: it has to be filled and drained.
-    Systolic {
-        /// Which operand stays.
-        dataflow: Dataflow,
-        /// Whether the next fold's fill hides behind this one's stream.
-        double_buffered_weights: bool,
-        /// Rows of the array that are filled each cycle.
-        fill_rows_per_cycle: u64,
-    },
-    /// `rows` inputs are reduced for each of `columns` outputs in one cycle; weight-stationary.
-    AdderTree,
-}
-
-/// Which operand of a product stays in a systolic array while the others stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Dataflow {
-    /// Weights: k on the rows, n on the columns, m streams.
-    WeightStationary,
-    /// Results: m on the rows, n on the columns, k streams.
-    OutputStationary,
-    /// Inputs: k on the rows, m on the columns, n streams.
-    InputStationary,
-}
-
 /// The vector unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vector {
     /// Lane operations a cycle.
     pub lanes: u64,
+    /// What a point of these operators costs a lane, where it is not what the frontend says.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub operations: BTreeMap<String, u64>,
 }
 
 /// One scratchpad, with no fixed split.
@@ -121,9 +79,13 @@ pub struct Dram {
 }
 
 /// The format that float tensors take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// 4-bit integers.
+    Int4,
+    /// 8-bit floats, of either split.
+    Fp8,
     /// 8-bit integers.
     Int8,
     /// 16-bit brain floats.
@@ -135,10 +97,26 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them, the narrowest first.
+    pub const ALL: [Self; 6] = [Self::Int4, Self::Fp8, Self::Int8, Self::Bf16, Self::Fp16, Self::Fp32];
+
+    /// As files and the command line have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int4 => "int4",
+            Self::Fp8 => "fp8",
+            Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
+            Self::Fp16 => "fp16",
+            Self::Fp32 => "fp32",
+        }
+    }
+
     /// Width of an element.
     pub const fn bits(self) -> u64 {
         match self {
-            Self::Int8 => 8,
+            Self::Int4 => 4,
+            Self::Fp8 | Self::Int8 => 8,
             Self::Bf16 | Self::Fp16 => 16,
             Self::Fp32 => 32,
         }
@@ -168,6 +146,13 @@ impl Npu {
 
     /// Whether every number is in its range. The upper ends are far beyond any chip; within them no cost leaves `u64`.
     pub fn validate(&self) -> Result<(), NpuError> {
+        if matches!(self.precision, Precision::Int4 | Precision::Fp8) {
+            let what = format!(
+                "is {}; give int8, bf16, fp16 or fp32, and narrower ones by --precision",
+                self.precision.name()
+            );
+            return Err(NpuError { path: "precision".into(), what });
+        }
         let fill = match self.matrix.kind {
             MatrixKind::Systolic { fill_rows_per_cycle, .. } => fill_rows_per_cycle,
             MatrixKind::AdderTree => 1,
@@ -178,6 +163,7 @@ impl Npu {
             ("matrix.rows", self.matrix.rows, 1, 1 << 16),
             ("matrix.columns", self.matrix.columns, 1, 1 << 16),
             ("matrix.fill_rows_per_cycle", fill, 1, 1 << 16),
+            ("matrix.accumulator_bytes", self.matrix.accumulator_bytes.map_or(1, Bytes::get), 1, 1 << 48),
             ("vector.lanes", self.vector.lanes, 1, 1 << 32),
             ("command_cycles", self.command_cycles, 0, 1 << 24),
             ("sram.bytes", self.sram.bytes.get(), 1, 1 << 48),
@@ -188,76 +174,22 @@ impl Npu {
             ("dram.latency_cycles", self.dram.latency_cycles, 0, 1 << 24),
             ("dram.setup_cycles", self.dram.setup_cycles, 0, 1 << 24),
         ];
-        match ranges.iter().find(|(_, value, least, most)| !(least..=most).contains(&value)) {
-            None => Ok(()),
-            Some((path, value, least, most)) => Err(NpuError {
-                path: (*path).to_owned(),
-                what: format!("is {value}; give a whole number from {least} to {most}"),
-            }),
+        let ranges = ranges.into_iter().map(|(path, value, least, most)| (path.to_owned(), value, least, most));
+        let of_operator =
+            |(name, &value): (&String, &u64)| (format!("vector.operations.{name}"), value, 1, MOST_OPERATIONS);
+        let mut all = ranges.chain(self.vector.operations.iter().map(of_operator));
+        match all.find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+            None => self.matrix.check_rates(self.precision),
+            Some((path, value, least, most)) => {
+                Err(NpuError { path, what: format!("is {value}; give a whole number from {least} to {most}") })
+            }
         }
     }
 
-    /// Multiply-accumulates a cycle when every multiplier is busy.
+    /// Multiply-accumulates a cycle when every multiplier is busy, at the NPU's own precision.
     pub fn peak_macs_per_cycle(&self) -> u64 {
-        self.matrix.arrays * self.matrix.rows * self.matrix.columns
-    }
-}
-
-/// `matrix` as the file has it: the systolic fields may be missing from an adder tree.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMatrix {
-    kind: RawKind,
-    arrays: u64,
-    rows: u64,
-    columns: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dataflow: Option<Dataflow>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    double_buffered_weights: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fill_rows_per_cycle: Option<u64>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RawKind {
-    Systolic,
-    AdderTree,
-}
-
-impl TryFrom<RawMatrix> for Matrix {
-    type Error = String;
-
-    fn try_from(raw: RawMatrix) -> Result<Self, String> {
-        let RawMatrix { kind, arrays, rows, columns, dataflow, double_buffered_weights, fill_rows_per_cycle } = raw;
-        let missing = |field: &str| format!("{field} is missing: a systolic array needs it");
-        let kind = match kind {
-            RawKind::AdderTree => match dataflow {
-                None | Some(Dataflow::WeightStationary) => MatrixKind::AdderTree,
-                Some(Dataflow::OutputStationary | Dataflow::InputStationary) => {
-                    return Err("dataflow: an adder tree is weight-stationary".into());
-                }
-            },
-            RawKind::Systolic => MatrixKind::Systolic {
-                dataflow: dataflow.ok_or_else(|| missing("dataflow"))?,
-                double_buffered_weights: double_buffered_weights.ok_or_else(|| missing("double_buffered_weights"))?,
-                fill_rows_per_cycle: fill_rows_per_cycle.ok_or_else(|| missing("fill_rows_per_cycle"))?,
-            },
-        };
-        Ok(Self { arrays, rows, columns, kind })
-    }
-}
-
-impl From<Matrix> for RawMatrix {
-    fn from(Matrix { arrays, rows, columns, kind }: Matrix) -> Self {
-        let (kind, dataflow, double, fill) = match kind {
-            MatrixKind::AdderTree => (RawKind::AdderTree, None, None, None),
-            MatrixKind::Systolic { dataflow, double_buffered_weights, fill_rows_per_cycle } => {
-                (RawKind::Systolic, Some(dataflow), Some(double_buffered_weights), Some(fill_rows_per_cycle))
-            }
-        };
-        Self { kind, arrays, rows, columns, dataflow, double_buffered_weights: double, fill_rows_per_cycle: fill }
+        let rate = self.matrix.rate(self.precision.bits()).unwrap_or(1);
+        self.matrix.arrays * self.matrix.rows * self.matrix.columns * rate
     }
 }
 
@@ -268,6 +200,13 @@ mod tests {
     fn changed(path: &str, value: serde_json::Value) -> Result<Npu, NpuError> {
         let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
         *json.pointer_mut(path).unwrap() = value;
+        Npu::from_json(json.to_string().as_bytes())
+    }
+
+    /// `paper-like`, which is of bf16, with rates of its own.
+    fn rated(rates: serde_json::Value) -> Result<Npu, NpuError> {
+        let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
+        json["matrix"]["precision_rate"] = rates;
         Npu::from_json(json.to_string().as_bytes())
     }
 
@@ -287,11 +226,56 @@ mod tests {
     fn unknown_and_missing_fields_are_refused() {
         let unknown = changed("/dram", serde_json::json!({"bytes": 1})).unwrap_err();
         assert_eq!(unknown.path, "dram.bytes");
+        assert_eq!(changed("/precision", "int4".into()).unwrap_err().path, "precision");
         let fractional = changed("/clock_hz", serde_json::json!(1.5)).unwrap_err();
         assert_eq!(fractional.path, "clock_hz");
         let systolic = serde_json::json!({"kind": "systolic", "arrays": 1, "rows": 8, "columns": 8});
         assert!(changed("/matrix", systolic).unwrap_err().what.contains("dataflow is missing"));
         let tree = serde_json::json!({"kind": "adder-tree", "arrays": 1, "rows": 8, "columns": 8});
         assert_eq!(changed("/matrix", tree).unwrap().matrix.kind, MatrixKind::AdderTree);
+    }
+
+    /// Rates are by width: fp16 has that of bf16. The peak is the NPU's own precision's: 4 · 128 · 128 · 2.
+    #[test]
+    fn a_cell_makes_as_many_products_as_its_precision_allows() {
+        let npu = rated(serde_json::json!({"int8": 4, "bf16": 2, "fp8": 4})).unwrap();
+        assert_eq!([4, 8, 16, 32].map(|bits| npu.matrix.rate(bits)), [None, Some(4), Some(2), None]);
+        assert_eq!(npu.peak_macs_per_cycle(), 4 * 128 * 128 * 2);
+        let json = serde_json::to_value(&npu).unwrap();
+        assert_eq!(json["matrix"]["precision_rate"], serde_json::json!({"fp8": 4, "int8": 4, "bf16": 2}));
+    }
+
+    #[test]
+    fn rates_that_contradict_or_lack_the_own_precision_are_refused() {
+        let what = |rates| rated(rates).unwrap_err().to_string();
+        assert!(what(serde_json::json!({"bf16": 1, "fp16": 2})).contains("bf16 and fp16 are of one width"));
+        assert!(what(serde_json::json!({"int8": 2})).contains("has no rate for bf16"));
+        assert!(what(serde_json::json!({"bf16": 0})).starts_with("matrix.precision_rate.bf16: is 0"));
+        assert!(what(serde_json::json!({"bf16": 1, "int5": 1})).starts_with("matrix"));
+    }
+
+    #[test]
+    fn an_operator_costs_something() {
+        let vector = |operations: u64| serde_json::json!({"lanes": 8, "operations": {"Softmax": operations}});
+        assert_eq!(changed("/vector", vector(0)).unwrap_err().path, "vector.operations.Softmax");
+        assert_eq!(changed("/vector", vector(8)).unwrap().vector.operations["Softmax"], 8);
+    }
+
+    #[test]
+    fn accumulators_hold_something() {
+        let with = |bytes: u64| {
+            let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
+            json["matrix"]["accumulator_bytes"] = bytes.into();
+            Npu::from_json(json.to_string().as_bytes())
+        };
+        assert_eq!(with(0).unwrap_err().path, "matrix.accumulator_bytes");
+        assert_eq!(with(1 << 20).unwrap().matrix.accumulator_bytes, Some(Bytes(1 << 20)));
+    }
+
+    #[test]
+    fn a_format_is_called_as_files_have_it() {
+        for precision in Precision::ALL {
+            assert_eq!(serde_json::to_value(precision).unwrap(), precision.name());
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! Rule 4: every command moves what its buffers hold, and takes as long as the machine says.
 
-use super::duration::Durations;
+use super::duration::{Durations, summed_bytes};
 use super::facts::{Facts, Run};
 use super::geometry::volume;
 use super::violation::Violation;
-use crate::schedule::{Command, CommandId, LayerRow, Op};
+use crate::schedule::{Command, CommandId, Layer, LayerRow, Op};
 
 pub(super) fn check(facts: &Facts<'_>, found: &mut Vec<Violation>) {
     let mut durations = Durations::new(&facts.schedule.npu);
@@ -34,7 +34,7 @@ fn check_cycles(facts: &Facts<'_>, id: CommandId, cycles: u128, found: &mut Vec<
     }
 }
 
-/// Rules 4.3 to 4.5, for the tiles of one layer in one request. A layer is measured where it says so, and where its
+/// Rules 4.3 to 4.6, for the tiles of one layer in one request. A layer is measured where it says so, and where its
 /// `compute_cycles` are not those of one command over all of it: then somebody gave them.
 fn check_tiles(
     facts: &Facts<'_>,
@@ -43,22 +43,36 @@ fn check_tiles(
     durations: &mut Durations<'_>,
     found: &mut Vec<Violation>,
 ) {
-    let row @ LayerRow { layer, figures } = &facts.schedule.models[run.model].layers[run.layer];
+    let model = &facts.schedule.models[run.model];
+    let row @ LayerRow { layer, figures } = &model.layers[run.layer];
     let given = u128::from(figures.compute_cycles.get());
-    let is_measured = durations.tile(layer, &layer.whole(), true).is_none_or(|cycles| cycles != given);
+    let is_measured = durations.tile(model, layer, &layer.whole(), true).is_none_or(|cycles| cycles != given);
     let op = if is_measured { Op::Measured } else { layer.op };
     for &id in tiles {
         let tile = facts.tile(id);
         if tile.op != op {
             found.push(Violation::WrongOp { command: facts.named(id) });
         } else if let Some(cycles) =
-            durations.tile(layer, &tile.part, Some(&id) == tiles.last()).filter(|_| !is_measured)
+            durations.tile(model, layer, &tile.part, Some(&id) == tiles.last()).filter(|_| !is_measured)
         {
             check_cycles(facts, id, cycles, found);
         }
     }
+    check_sums(facts, layer, tiles, found);
     if is_measured {
         check_shares(facts, run, row, tiles, found);
+    }
+}
+
+/// Rule 4.6.
+fn check_sums(facts: &Facts<'_>, layer: &Layer, tiles: &[CommandId], found: &mut Vec<Violation>) {
+    let matrix = &facts.schedule.npu.matrix;
+    let Some(accumulators) = matrix.accumulator_bytes else { return };
+    for &id in tiles {
+        let bytes = summed_bytes(matrix, layer, &facts.tile(id).part);
+        if bytes > u128::from(accumulators.get()) {
+            found.push(Violation::AccumulatorsFull { command: facts.named(id), bytes, accumulators });
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::geometry::volume;
 use crate::npu::{Dataflow, Dram, Matrix, MatrixKind, Npu};
-use crate::schedule::{Layer, NdBox, Op, Role};
+use crate::schedule::{Layer, NdBox, Op, Role, ScheduledModel};
 
 /// The durations of one NPU's commands, each geometry worked out once.
 pub(super) struct Durations<'a> {
@@ -21,15 +21,17 @@ struct Product {
     m: u64,
     n: u64,
     k: u64,
+    /// How many values of its stream a cell takes each cycle.
+    rate: u64,
 }
 
 impl Product {
-    fn of(layer: &Layer, part: &NdBox) -> Self {
+    fn of(layer: &Layer, part: &NdBox, rate: u64) -> Self {
         let along = |role| {
             let spans = part.0.iter().zip(&layer.dims).filter(|(_, dim)| dim.role == role);
             spans.map(|(span, _)| span.end - span.begin).product()
         };
-        Self { groups: along(Role::Group), m: along(Role::M), n: along(Role::N), k: along(Role::K) }
+        Self { groups: along(Role::Group), m: along(Role::M), n: along(Role::N), k: along(Role::K), rate }
     }
 }
 
@@ -45,11 +47,12 @@ impl<'a> Durations<'a> {
 
     /// How long a box of a layer occupies the compute engine; `None` of a measured layer. `is_last` says whether the
     /// layer ends with it, for the array is drained then.
-    pub(super) fn tile(&mut self, layer: &Layer, part: &NdBox, is_last: bool) -> Option<u128> {
+    pub(super) fn tile(&mut self, model: &ScheduledModel, layer: &Layer, part: &NdBox, is_last: bool) -> Option<u128> {
         let cycles = match layer.op {
             Op::Gemm => {
-                let product = Product::of(layer, part);
                 let matrix = &self.npu.matrix;
+                let rate = matrix.rate(multiplied_bits(model, layer));
+                let product = Product::of(layer, part, rate.expect("the structure has no other width"));
                 *self.products.entry((product, is_last)).or_insert_with(|| shortest(matrix, product, is_last))
             }
             Op::Vector => {
@@ -60,6 +63,21 @@ impl<'a> Durations<'a> {
         };
         Some(cycles + u128::from(self.npu.command_cycles))
     }
+}
+
+/// Bytes that the accumulators hold while a box of a layer is computed: a 32-bit sum for each result of a group, if its
+/// terms do not all come at once. Where the results are what stays, they do.
+pub(super) fn summed_bytes(matrix: &Matrix, layer: &Layer, part: &NdBox) -> u128 {
+    let [Product { m, n, k, .. }, whole] = [part, &layer.whole()].map(|part| Product::of(layer, part, 1));
+    let all_at_once = matrix.dataflow() == Dataflow::OutputStationary || (k <= matrix.rows && k == whole.k);
+    if layer.op != Op::Gemm || all_at_once { 0 } else { u128::from(m) * u128::from(n) * 32 / 8 }
+}
+
+/// The width in which a layer multiplies: that of the wider of its operands, which stand before all else that it reads; 0
+/// where it reads nothing.
+pub(super) fn multiplied_bits(model: &ScheduledModel, layer: &Layer) -> u64 {
+    let operands = layer.reads.iter().take(2);
+    operands.filter_map(|read| model.tensors.get(read.tensor)).map(|tensor| tensor.element_bits).max().unwrap_or(0)
 }
 
 /// Each burst keeps the channel busy for a fraction of cycles; the fractions add up before they are rounded.
@@ -79,7 +97,7 @@ fn shortest(matrix: &Matrix, product: Product, is_last: bool) -> u128 {
         // The array that is dealt the most sets the time.
         let folds = layout.folds.div_ceil(by_folds);
         let stream = if layout.stream_is_shared { layout.stream.div_ceil(by_stream) } else { layout.stream };
-        Array::new(matrix, stream).run(folds, is_last)
+        Array::new(matrix, stream.div_ceil(product.rate)).run(folds, is_last)
     });
     times.min().expect("one array at least")
 }
@@ -101,7 +119,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(matrix: &Matrix, Product { groups, m, n, k }: Product) -> Self {
+    fn of(matrix: &Matrix, Product { groups, m, n, k, rate: _ }: Product) -> Self {
         let dataflow = matrix.dataflow();
         let tiles = |down: u64, across: u64| groups * down.div_ceil(matrix.rows) * across.div_ceil(matrix.columns);
         match dataflow {
@@ -198,16 +216,13 @@ mod tests {
             },
         );
         let kind = prop_oneof![4 => systolic, 1 => Just(MatrixKind::AdderTree)];
-        (1u64..7, 1u64..6, 1u64..6, kind).prop_map(|(arrays, rows, columns, kind)| Matrix {
-            arrays,
-            rows,
-            columns,
-            kind,
-        })
+        (1u64..7, 1u64..6, 1u64..6, kind)
+            .prop_map(|(arrays, rows, columns, kind)| Matrix::new(arrays, rows, columns, kind))
     }
 
     fn product() -> impl Strategy<Value = Product> {
-        (1u64..8, 1u64..12, 1u64..12, 1u64..12).prop_map(|(groups, m, n, k)| Product { groups, m, n, k })
+        let sizes = (1u64..8, 1u64..12, 1u64..12, 1u64..12, 1u64..5);
+        sizes.prop_map(|(groups, m, n, k, rate)| Product { groups, m, n, k, rate })
     }
 
     /// How often an array is laid anew, by laying it: every group cut into pieces, small ones packed while they fit.
@@ -229,11 +244,11 @@ mod tests {
         folds
     }
 
-    /// The time of the busiest array when folds and streamed rows are dealt out one by one.
-    fn dealt(matrix: &Matrix, folds: u64, stream: u64, by: (u64, u64), is_last: bool) -> u64 {
+    /// The time of the busiest array when folds and streamed rows, `rate` at once, are dealt out one by one.
+    fn dealt(matrix: &Matrix, folds: u64, (stream, rate): (u64, u64), by: (u64, u64), is_last: bool) -> u64 {
         let (mut folds_of, mut rows_of) = (vec![0u64; by.0 as usize], vec![0u64; by.1 as usize]);
         (0..folds).for_each(|fold| folds_of[(fold % by.0) as usize] += 1);
-        (0..stream).for_each(|row| rows_of[(row % by.1) as usize] += 1);
+        (0..stream).step_by(rate as usize).enumerate().for_each(|(at, _)| rows_of[at % by.1 as usize] += 1);
         let drain = matrix.rows + matrix.columns - 2;
         let time = |folds: u64, rows: u64| match matrix.kind {
             MatrixKind::AdderTree => folds * rows,
@@ -251,7 +266,7 @@ mod tests {
     }
 
     /// A matrix product counted out: every division, fold by fold and row by row.
-    fn counted(matrix: &Matrix, Product { groups, m, n, k }: Product, is_last: bool) -> u64 {
+    fn counted(matrix: &Matrix, Product { groups, m, n, k, rate }: Product, is_last: bool) -> u64 {
         let dataflow = match matrix.kind {
             MatrixKind::AdderTree => Dataflow::WeightStationary,
             MatrixKind::Systolic { dataflow, double_buffered_weights: _, fill_rows_per_cycle: _ } => dataflow,
@@ -263,7 +278,7 @@ mod tests {
         };
         let all = (1..=matrix.arrays).flat_map(|a| (1..=most_streams).map(move |b| (a, b)));
         let fitting = all.filter(|(a, b)| a * b <= matrix.arrays);
-        fitting.map(|by| dealt(matrix, folds, stream, by, is_last)).min().expect("one array")
+        fitting.map(|by| dealt(matrix, folds, (stream, rate), by, is_last)).min().expect("one array")
     }
 
     proptest! {
@@ -296,10 +311,10 @@ mod tests {
             double_buffered_weights: true,
             fill_rows_per_cycle: 1,
         };
-        let product = Product { groups: 1 << 20, m: 1 << 8, n: 1 << 10, k: 1 << 10 };
-        let one = Matrix { arrays: 1, rows: 1, columns: 1, kind };
+        let product = Product { groups: 1 << 20, m: 1 << 8, n: 1 << 10, k: 1 << 10, rate: 1 };
+        let one = Matrix::new(1, 1, 1, kind);
         assert_eq!(shortest(&one, product, true), 1 + (1 << 48), "2^40 folds of 2^8 rows after one fill");
-        let many = Matrix { arrays: 1_000_000, ..one };
+        let many = Matrix::new(1_000_000, 1, 1, kind);
         assert!(shortest(&many, product, true) > (1 << 48) / 1_000_000);
     }
 }

@@ -20,6 +20,7 @@
 //!    8. `bound` is compute just if `compute_cycles ≥ dma_cycles`.
 //!    9. `finish` has an entry for each request of each model.
 //!    10. The file has at least one command for each layer and request, and one stored buffer for each output.
+//!    11. A product's wider operand has a width that the NPU multiplies.
 //! 2. **Timing.**
 //!    1. No command waits for ever.
 //!    2. `start = max(free(engine), max done(waits))`; `done = start + cycles`, of a transfer `+ latency_cycles`.
@@ -33,6 +34,7 @@
 //!    3. A tile's cycles are those of its folds or lane operations, with the drain where it is its layer's last.
 //!    4. Its op is its layer's, but `measured` where the layer's `compute_cycles` are not those of its whole box.
 //!    5. A measured tile *t* takes *⌊c · |t| / |layer|⌋* cycles or one more, and all of them *c* together.
+//!    6. The sums of a product whose k a tile cuts, or folds, fit in the accumulators, `m · n · 4` bytes.
 //! 5. **Completeness.**
 //!    1. The tiles of a layer in a request are disjoint, and their volumes sum to all its iterations.
 //!    2. Layers that write nothing run in the table's order.

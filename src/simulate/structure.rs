@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 
+use super::duration::multiplied_bits;
 use super::replay::latency;
 use super::violation::{Named, Violation};
 use crate::npu::NpuError;
@@ -69,6 +70,12 @@ impl Structure<'_> {
         let sizes = || layer.dims.iter().map(|dim| dim.size);
         self.in_range(sizes().all(|size| size > 0) && is_bounded(sizes()), place, "its number of iterations");
         self.in_range(layer.lane_operations <= MOST_LANE_OPERATIONS, place, "its lane_operations");
+        if layer.op == Op::Gemm {
+            let bits = multiplied_bits(model, layer);
+            if self.schedule.npu.matrix.rate(bits).is_none() {
+                self.found.push(Violation::UnknownPrecision { layer: named(), bits });
+            }
+        }
         for operand in layer.operands() {
             self.check_operand(model, named, layer.dims.len(), operand);
         }

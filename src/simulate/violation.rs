@@ -66,6 +66,9 @@ pub enum Violation {
     /// Rule 1.10.
     #[error("the models' requests need at least {needed} {what}, and the file has {have}")]
     TooFew { what: &'static str, needed: u128, have: usize },
+    /// Rule 1.11.
+    #[error("{layer} multiplies elements of {bits} bits, which npu.matrix.precision_rate does not know")]
+    UnknownPrecision { layer: Named<LayerId>, bits: u64 },
 
     /// Rule 2.1.
     #[error("deadlock: {} can never start", list(.commands))]
@@ -103,6 +106,9 @@ pub enum Violation {
     /// Rule 4.5.
     #[error("{layer}, request {request}: its tiles sum to {sum} cycles, not to its {whole}")]
     WrongShareSum { layer: Named<LayerId>, request: u32, sum: u128, whole: Cycles },
+    /// Rule 4.6.
+    #[error("{command} adds up {bytes} B of sums; the accumulators hold {accumulators}")]
+    AccumulatorsFull { command: Named<CommandId>, bytes: u128, accumulators: Bytes },
 
     /// Rule 5.1.
     #[error("{first} and {second} compute the same iterations")]

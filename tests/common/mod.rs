@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use layerweaver::analysis::{Analysis, analyze};
 use layerweaver::coschedule::{Job, Policy, Weaver};
-use layerweaver::frontend;
+use layerweaver::frontend::{self, FloatBits};
 use layerweaver::ir::Model;
 use layerweaver::npu::{self, Npu};
 use layerweaver::schedule::Schedule;
@@ -42,7 +42,7 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn read(name: &str, npu: &Npu) -> Self {
-        let options = frontend::Options { float_bits: Some(npu.precision.bits()), ..Default::default() };
+        let options = frontend::Options { float_bits: FloatBits::all(npu.precision.bits()), ..Default::default() };
         let import =
             frontend::read(&testdata(&format!("{name}.onnx")), &options).unwrap_or_else(|error| panic!("{error}"));
         let analysis = analyze(&import.model, npu).unwrap_or_else(|error| panic!("{error}"));

@@ -60,3 +60,11 @@ fn to_retime_a_sound_schedule_changes_nothing() {
         assert!(verdict(&file).is_some_and(|verdict| verdict.is_ok()));
     }
 }
+
+/// The convolution's tiles make 16 · 8 · 16 results from 72 rows on 16: 8192 bytes of sums.
+#[test]
+fn sums_may_fill_the_accumulators() {
+    let mut file = parse(EXAMPLE);
+    file["npu"]["matrix"]["accumulator_bytes"] = 8192.into();
+    assert!(verdict(&file).expect("it is read").is_ok());
+}

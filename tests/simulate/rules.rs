@@ -74,6 +74,10 @@ pub(crate) const BREAKS: &[Break] = &[
         set(f, "/models/1/requests", json!(100));
         set(f, "/summary/finish/1", json!(vec![0; 100]));
     }),
+    Break::example("UnknownPrecision", "8 bits where 16 are known", |f| {
+        set(f, "/npu/precision", json!("bf16"));
+        f["npu"]["matrix"]["precision_rate"] = json!({"bf16": 1});
+    }),
     // 2: timing.
     Break::example("Deadlock", "", |f| set(f, "/commands/1/waits", json!([0, 5]))),
     Break::example("WrongTimes", "", |f| set(f, "/commands/7/start", json!(1101))),
@@ -108,6 +112,9 @@ pub(crate) const BREAKS: &[Break] = &[
     })
     .retimed(),
     Break::residual("WrongShareSum", "", |f| set(f, "/commands/9/cycles", json!(51))).retimed(),
+    Break::example("AccumulatorsFull", "8192 bytes of sums from 72 rows on 16", |f| {
+        f["npu"]["matrix"]["accumulator_bytes"] = json!(8191);
+    }),
     // 5: completeness.
     Break::residual("ComputedTwice", "", |f| set(f, "/commands/9/box", json!([[1, 3]]))),
     Break::example("NotComputed", "seven of eight channels in the first tile", |f| {

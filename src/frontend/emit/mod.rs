@@ -9,6 +9,7 @@ mod views;
 
 use std::collections::BTreeSet;
 
+use super::Options;
 use super::error::NodeName;
 use super::fact::Fact;
 use super::fuse::{Group, Groups};
@@ -24,16 +25,11 @@ use views::Flat;
 pub(super) type Emitted = (IdVec<TensorId, Tensor>, IdVec<LayerId, Layer>, Vec<(NodeName, String)>);
 
 /// Lays out every group, and moves what has to be moved.
-pub(super) fn emit(
-    typed: &TypedGraph,
-    uses: &Uses,
-    groups: &Groups,
-    float_bits: Option<u64>,
-) -> Result<Emitted, Vec<Wrong>> {
+pub(super) fn emit(typed: &TypedGraph, uses: &Uses, groups: &Groups, options: &Options) -> Result<Emitted, Vec<Wrong>> {
     let mut emitter = Emitter {
         typed,
         uses,
-        float_bits,
+        options,
         tensors: IdVec::new(),
         layers: IdVec::new(),
         places: typed.graph.values.iter().map(|_| None).collect(),
@@ -59,7 +55,7 @@ struct Place {
 struct Emitter<'a> {
     typed: &'a TypedGraph,
     uses: &'a Uses,
-    float_bits: Option<u64>,
+    options: &'a Options,
     tensors: IdVec<TensorId, Tensor>,
     layers: IdVec<LayerId, Layer>,
     places: IdVec<ValueId, Option<Place>>,
@@ -136,8 +132,11 @@ impl Emitter<'_> {
     }
 
     /// The layer of an anchor and what joined it.
-    fn group(&mut self, anchor: NodeId, nest: Nest, group: Option<&Group>) -> Result<(), Wrong> {
+    fn group(&mut self, anchor: NodeId, mut nest: Nest, group: Option<&Group>) -> Result<(), Wrong> {
         let Some(group) = group else { return Ok(()) };
+        if nest.op == ir::Op::Vector {
+            nest.lanes = self.lanes(&self.typed.graph.nodes[anchor].name, nest.lanes);
+        }
         let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
         let nodes = self.typed.stands_for[anchor].iter().copied().chain([anchor]).collect();
         let mut draft = Draft::new(nodes, nest, Vec::new());
@@ -162,6 +161,11 @@ impl Emitter<'_> {
         let written = written.map_err(|error| self.out_of_range(anchor, error))?;
         self.push(anchor, draft, group.result, &written)?;
         self.other_outputs(anchor, group.result)
+    }
+
+    /// Lane operations for each point of a node's work: what the user says of its operator, or its own.
+    fn lanes(&self, node: &NodeName, own: u64) -> u64 {
+        self.options.operations.get(&node.op).copied().unwrap_or(own)
     }
 
     /// The outputs of a nest but the first: statistics, indices, last states. A layer each, of one operation for an
@@ -200,7 +204,7 @@ impl Emitter<'_> {
         inner: &[Option<ValueId>],
         takes_scale: bool,
     ) -> Result<(), Wrong> {
-        draft.behind = draft.behind.saturating_add(pointwise.lanes);
+        draft.behind = draft.behind.saturating_add(self.lanes(&self.typed.graph.nodes[node].name, pointwise.lanes));
         for operand in &pointwise.operands {
             let value = self.typed.graph.nodes[node].inputs[operand.input];
             let is_taken_up = inner.contains(&value) || (operand.is_scale && takes_scale);
@@ -286,7 +290,7 @@ impl Emitter<'_> {
 
     fn tensor(&mut self, value: ValueId, fact: &Fact, kind: TensorKind) -> Result<TensorId, Wrong> {
         let name = &self.typed.graph.values[value].name;
-        let Some(element_bits) = fact.bits(self.float_bits) else {
+        let Some(element_bits) = fact.bits(self.options.float_bits.of(kind)) else {
             let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
             let refusal = Refusal { what, mend: "take that part out of the model".into() };
             return Err(match self.typed.graph.values[value].source {

@@ -76,20 +76,20 @@ impl Emitter<'_> {
             return Ok(());
         }
         let tensor = self.tensor(output, fact, TensorKind::Output)?;
-        let (name, kind) = match self.typed.graph.values[output].source {
-            Source::Node(node) => {
-                let NodeName { name, op, opset: _ } = self.typed.graph.nodes[node].name.clone();
-                (name, op)
+        let by = match self.typed.graph.values[output].source {
+            Source::Node(node) => self.typed.graph.nodes[node].name.clone(),
+            Source::Input | Source::Initializer(_) => {
+                let name = self.typed.graph.values[output].name.clone();
+                NodeName { name, op: "Identity".into(), opset: 0 }
             }
-            Source::Input | Source::Initializer(_) => (self.typed.graph.values[output].name.clone(), "Identity".into()),
         };
-        let mut nest = Nest::vector(ops::MOVE);
+        let mut nest = Nest::vector(self.lanes(&by, ops::MOVE));
         nest.write = nest.axes(&fact.shape, |_| false);
         let access = compose(&place.map, &nest.write).ok();
         let reads = vec![Operand { tensor: place.tensor, access }];
         let write = Operand { tensor, access: Some(nest.write.clone()) };
         let draft = Draft::new(place.through.iter().copied().collect(), nest, reads);
-        self.finish(name, kind, draft, write);
+        self.finish(by.name, by.op, draft, write);
         Ok(())
     }
 
@@ -105,7 +105,8 @@ impl Emitter<'_> {
         write: &Access,
     ) -> Result<(), Wrong> {
         let stands_for = &self.typed.stands_for[node];
-        let mut nest = Nest::vector(if stands_for.is_empty() { ops::MOVE } else { ops::QUANTIZE });
+        let own = if stands_for.is_empty() { ops::MOVE } else { ops::QUANTIZE };
+        let mut nest = Nest::vector(self.lanes(&self.typed.graph.nodes[node].name, own));
         let all = nest.axes(shape, |_| false);
         let place = self.place(from)?;
         let access = read.and_then(|read| compose(read, &all).and_then(|at| compose(&place.map, &at)).ok());
@@ -151,7 +152,7 @@ impl Emitter<'_> {
             }
             // Not even where the elements were is affine.
             (Some(_) | None, Some(Flat { tensor, address: _, through })) => {
-                let mut nest = Nest::vector(ops::MOVE);
+                let mut nest = Nest::vector(self.lanes(&self.typed.graph.nodes[node].name, ops::MOVE));
                 let all = nest.axes(&self.typed.facts[output].shape, |_| false);
                 let nodes = through.into_iter().chain([node]).collect();
                 let draft = Draft::new(nodes, nest, vec![Operand { tensor, access: None }]);

@@ -169,7 +169,7 @@ fn of_operands(cx: &Context<'_>, operands: Vec<PointwiseOperand>, shape: Vec<u64
     let known = fold(cx, &operands, &shape, element).unwrap_or(Known::AtRunTime);
     let fact = Fact { shape, element, known };
     let is_by_tanh = cx.op() == "Gelu" && cx.text("approximate") == Ok(Some("tanh"));
-    let lanes = if is_by_tanh { lanes::TANH_GELU } else { lanes::pointwise(cx.op()) };
+    let lanes = if is_by_tanh { lanes::TANH_GELU } else { lanes::of(cx.op()) };
     Lowered::new(vec![fact], Form::Pointwise(Pointwise { lanes, operands }))
 }
 

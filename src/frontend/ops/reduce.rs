@@ -42,7 +42,7 @@ pub(super) fn running(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 fn over(cx: &Context<'_>, reduced: &[usize], element: ElementType) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
     let keeps = cx.flag("keepdims", true)?;
-    let mut nest = Nest::vector(lanes::reduce(cx.op()));
+    let mut nest = Nest::vector(lanes::of(cx.op()));
     let access = nest.axes(&x.shape, |i| reduced.contains(&i));
     let (mut shape, mut write) = (Vec::new(), Vec::new());
     for (i, index) in access.0.iter().enumerate() {
