@@ -1,6 +1,6 @@
 //! The tiling of a layer for a scratchpad that is too small: the best for the room that there is.
 
-use super::tiling::{Outer, Tiling, cuts_of_role, tiles_cycles, writes_boxes};
+use super::tiling::{Outer, Tiling, cuts_of_role, load_bytes, loaded, tiles_cycles, writes_boxes};
 use crate::cost;
 use crate::ir::{IdVec, Layer, Model, NdBox, Operand, Role, TensorId, TensorKind};
 use crate::npu::Npu;
@@ -41,7 +41,7 @@ pub fn fit(
         let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, chunks));
         let key = (compute.max(transfers), traffic);
         if best.as_ref().is_none_or(|(least, _)| key < *least) {
-            let load = fitter.loads(&NdBox::whole(chunks.iter().copied()));
+            let load = load_bytes(model, layer, &NdBox::whole(chunks.iter().copied()), |tensor| fitter.stays(tensor));
             best = Some((key, Fit { tiling: Tiling { chunks: chunks.clone(), outer, load, compute }, transfers }));
         }
     };
@@ -79,34 +79,23 @@ impl Fitter<'_> {
         all
     }
 
-    fn is_streamed(&self, tensor: TensorId) -> bool {
-        self.model.tensors[tensor].kind == TensorKind::Weight || self.spilled[tensor]
+    fn stays(&self, tensor: TensorId) -> bool {
+        self.model.tensors[tensor].kind != TensorKind::Weight && !self.spilled[tensor]
     }
 
     fn aligned(&self, bytes: Bytes) -> Bytes {
         Bytes(bytes.get().next_multiple_of(self.npu.sram.alignment_bytes.get()))
     }
 
-    /// The operands that are loaded for tiles.
-    fn streamed(&self) -> impl Iterator<Item = &Operand> {
-        self.layer.reads.iter().filter(|read| self.is_streamed(read.tensor))
-    }
-
-    fn bytes(&self, operand: &Operand, tile: &NdBox) -> Bytes {
-        let tensor = &self.model.tensors[operand.tensor];
-        operand.touched(tile, &tensor.shape).map_or(Bytes::ZERO, |part| tensor.bytes_of(&part))
-    }
-
-    /// What a tile loads, if nothing stays from the one before.
-    fn loads(&self, tile: &NdBox) -> Bytes {
-        self.streamed().map(|read| self.bytes(read, tile)).sum()
+    fn loaded(&self) -> impl Iterator<Item = &Operand> {
+        loaded(self.layer, |tensor| self.stays(tensor))
     }
 
     /// What a tile of these sizes holds in the scratchpad of its own. The tile's place makes no difference but at the
     /// edges, where padding makes it smaller; so it is taken in the middle, if there is one.
     fn needs(&self, chunks: &[u64]) -> Bytes {
         let tile = self.inner_tile(chunks);
-        let loads = self.streamed().map(|read| self.aligned(self.bytes(read, &tile))).sum::<Bytes>();
+        let loads = self.loaded().map(|read| self.aligned(self.model.bytes_touched(read, &tile))).sum::<Bytes>();
         let Some(write) = &self.layer.write else { return loads };
         let bits = self.model.tensors[write.tensor].element_bits;
         let elements = write.touched(&tile, &self.model.tensors[write.tensor].shape).map_or(0, |part| part.volume());
@@ -140,8 +129,8 @@ impl Fitter<'_> {
             };
             let until = loops.iter().rposition(|&d| moves(d)).map_or(0, |last| last + 1);
             let times: u64 = loops[..until].iter().map(|&d| self.layer.dims[d].size.div_ceil(chunks[d])).product();
-            self.bytes(read, &tile) * times
+            self.model.bytes_touched(read, &tile) * times
         };
-        self.streamed().map(of_read).sum()
+        self.loaded().map(of_read).sum()
     }
 }

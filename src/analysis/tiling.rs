@@ -6,7 +6,7 @@
 //! folds. A reduced dimension of a vector layer is never cut, nor is a layer whose write access is `null`.
 
 use crate::cost;
-use crate::ir::{Layer, Model, NdBox, Op, Role, Span, TensorKind};
+use crate::ir::{Layer, Model, NdBox, Op, Operand, Role, Span, TensorId, TensorKind};
 use crate::npu::{Dataflow, Npu};
 use crate::units::{Bytes, Cycles};
 
@@ -19,7 +19,7 @@ pub struct Tiling {
     pub(super) chunks: Vec<u64>,
     /// Which loop runs outside of the other.
     pub(super) outer: Outer,
-    /// The weights that a tile needs, at most.
+    /// What a tile loads, at most, if nothing stays from the one before.
     pub load: Bytes,
     /// What all tiles take together.
     pub compute: Cycles,
@@ -68,7 +68,7 @@ impl Tiling {
 
     fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
         let first = NdBox::whole(chunks.iter().copied());
-        let load = load_bytes(model, layer, &first);
+        let load = load_bytes(model, layer, &first, |tensor| model.tensors[tensor].kind != TensorKind::Weight);
         let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
         Self { chunks, outer: Outer::N, load, compute }
     }
@@ -159,14 +159,17 @@ pub(super) fn writes_boxes(layer: &Layer, chunks: &[u64]) -> bool {
     access.is_gapless(&NdBox::whole(chunks.iter().copied())) && access.is_gapless(&NdBox::whole(smallest))
 }
 
-/// The weights that a tile needs.
-fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox) -> Bytes {
-    let of_read = |read: &crate::ir::Operand| {
-        let tensor = &model.tensors[read.tensor];
-        let is_weight = tensor.kind == TensorKind::Weight;
-        is_weight.then(|| read.touched(tile, &tensor.shape)).flatten().map(|part| tensor.bytes_of(&part))
-    };
-    layer.reads.iter().filter_map(of_read).sum()
+/// What a tile loads if nothing stays from the one before: its boxes of the tensors that do not stay on chip. A box that
+/// two operands need is loaded once.
+pub(super) fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox, stays: impl Fn(TensorId) -> bool) -> Bytes {
+    loaded(layer, stays).map(|read| model.bytes_touched(read, tile)).sum()
+}
+
+/// The operands that a layer's tiles load, each once.
+pub(super) fn loaded(layer: &Layer, stays: impl Fn(TensorId) -> bool) -> impl Iterator<Item = &Operand> {
+    let is_new = |(at, read): &(usize, &Operand)| !layer.reads[..*at].contains(read);
+    let reads = layer.reads.iter().enumerate().filter(is_new).map(|(_, read)| read);
+    reads.filter(move |read| !stays(read.tensor))
 }
 
 /// The sum of the tiles' commands, counted by size: in a grid a dimension has at most two.

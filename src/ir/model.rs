@@ -200,6 +200,12 @@ impl Model {
         }
     }
 
+    /// The bytes of an operand that a box of iterations needs.
+    pub fn bytes_touched(&self, operand: &Operand, part: &NdBox) -> Bytes {
+        let tensor = &self.tensors[operand.tensor];
+        operand.touched(part, &tensor.shape).map_or(Bytes::ZERO, |touched| tensor.bytes_of(&touched))
+    }
+
     /// The layers as a graph: an edge from each writer of a tensor to each layer that reads it.
     pub fn graph(&self) -> DiGraph<LayerId, TensorId> {
         let mut graph = DiGraph::new();
