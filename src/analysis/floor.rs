@@ -1,31 +1,47 @@
 //! What one request costs at least, under any tiling, spilling and order of its commands.
 
-use super::{Floor, Measured};
+use super::{Floor, Measured, Once};
 use crate::cost;
-use crate::ir::{Access, IdVec, Model, NdBox, Operand, Tensor, TensorId, TensorKind};
+use crate::ir::{Access, IdVec, Layer, Model, NdBox, Operand, Tensor, TensorId, TensorKind};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
-/// The floor: each layer's least compute; each element of a weight or an input that some iteration touches is loaded,
-/// and each output is stored.
-pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured) -> Floor {
+/// The floor: each layer's least compute, and what crosses the channel at least.
+pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured, once: &Once) -> Floor {
     let of_layer = |(id, layer)| measured[id].unwrap_or_else(|| cost::compute_floor(npu, layer));
     let compute: Cycles = model.layers.iter_with_ids().map(of_layer).sum();
-    let mut least: IdVec<TensorId, u64> = model.tensors.iter().map(|_| 0).collect();
-    for layer in &model.layers {
+    Floor { compute, dram: once.iter().flatten().map(|(_, bytes)| *bytes).sum() }
+}
+
+/// What crosses the DRAM channel at least for each layer: each element of a weight or an input that some iteration
+/// touches is loaded, and each output is stored. Of a tensor that several layers read the first pays, and a later one
+/// what it touches more.
+pub(super) fn once(model: &Model) -> Once {
+    // The elements of each tensor that are paid for.
+    let mut paid: IdVec<TensorId, u64> = model.tensors.iter().map(|_| 0).collect();
+    let of_layer = |layer: &Layer| {
         let whole = layer.whole();
-        for read in &layer.reads {
-            // The union of what all readers touch has at least what one of them touches.
-            let touched = least_touched(read, &model.tensors[read.tensor], &whole);
-            least[read.tensor] = least[read.tensor].max(touched);
+        let mut shares = Vec::new();
+        for operand in layer.operands() {
+            let tensor = &model.tensors[operand.tensor];
+            let before = paid[operand.tensor];
+            let after = match tensor.kind {
+                // The union of what all readers touch has at least what one of them touches.
+                TensorKind::Weight | TensorKind::Input => before.max(least_touched(operand, tensor, &whole)),
+                TensorKind::Output if Some(operand) == layer.write.as_ref() => {
+                    before + operand.touched(&whole, &tensor.shape).map_or(0, |part| part.volume())
+                }
+                TensorKind::Output | TensorKind::Activation => before,
+            };
+            paid[operand.tensor] = after;
+            let bytes = |elements| Bytes::of_elements(elements, tensor.element_bits);
+            if after > before {
+                shares.push((operand.tensor, bytes(after) - bytes(before)));
+            }
         }
-    }
-    let of_tensor = |(id, tensor): (TensorId, &Tensor)| match tensor.kind {
-        TensorKind::Weight | TensorKind::Input => Bytes::of_elements(least[id], tensor.element_bits),
-        TensorKind::Output => tensor.bytes_of(&tensor.whole()),
-        TensorKind::Activation => Bytes::ZERO,
+        shares
     };
-    Floor { compute, dram: model.tensors.iter_with_ids().map(of_tensor).sum() }
+    model.layers.iter().map(of_layer).collect()
 }
 
 /// A lower bound on the elements of a tensor that a layer touches.

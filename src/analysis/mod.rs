@@ -11,12 +11,15 @@ pub use figures::with_traffic;
 pub use fit::{Fit, fit};
 pub use tiling::Tiling;
 
-use crate::ir::{Figures, IdVec, LayerId, Model, Op};
+use crate::ir::{Figures, IdVec, LayerId, Model, Op, TensorId};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
 /// Cycles that a user has given for a layer, instead of the modelled ones.
 pub type Measured = IdVec<LayerId, Option<Cycles>>;
+
+/// What crosses the DRAM channel at least for each layer: what it is the first to touch of weights, inputs and outputs.
+pub type Once = IdVec<LayerId, Vec<(TensorId, Bytes)>>;
 
 /// A model, analysed for an NPU.
 #[derive(Clone, Debug)]
@@ -29,6 +32,8 @@ pub struct Analysis {
     pub tilings: IdVec<LayerId, Vec<Tiling>>,
     /// What no tiling can avoid in one request.
     pub floor: Floor,
+    /// The layers' shares of `floor.dram`.
+    pub once: Once,
 }
 
 /// What one request costs at least, under any tiling, spilling and order.
@@ -87,6 +92,7 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
     }
     let tilings =
         model.layers.ids().map(|id| tiling::candidates(model, &model.layers[id], npu, measured[id])).collect();
-    let floor = floor::of_request(model, npu, &measured);
-    Ok(Analysis { figures, measured, tilings, floor })
+    let once = floor::once(model);
+    let floor = floor::of_request(model, npu, &measured, &once);
+    Ok(Analysis { figures, measured, tilings, floor, once })
 }

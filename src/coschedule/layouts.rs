@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::bound::{self, Outline};
 use super::chain::{self, Chain};
-use super::layout::{self, TooLarge};
+use super::layout;
 use super::machine::NoRoom;
 use super::optimal::counts::{Counts, Line};
 use super::optimal::rules::{self, Measure, Rule};
@@ -246,9 +246,7 @@ fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
     let shares = if is_tight { &[6, 4, 3, 2, 1][..] } else { &[] };
     shares.iter().for_each(|eighths| add(&mut found, LIMITS[LIMITS.len() - 1], Bytes(sram.get() / 8 * eighths)));
     match (found.is_empty(), why) {
-        (true, Some(TooLarge { layer, needs })) => {
-            Err(NoFit { model: job.model.name.clone(), layer: job.model.layers[layer].name.clone(), tile: needs, sram })
-        }
+        (true, Some(too_large)) => Err(NoFit::new(job.model, sram, too_large)),
         (_, _) => Ok(found.into_iter().map(|(_, chain)| Layout::new(npu, chain, job.requests)).collect()),
     }
 }
