@@ -229,7 +229,7 @@ impl<'a> Layouts<'a> {
 }
 
 /// The different layouts of a job: each limit on a tile's load in all of the scratchpad; and, where even the finest
-/// takes more than its share, in less and less of it.
+/// takes more than its share, in less and less of it. A job alone shares it with what is free between its buffers.
 fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
     let sram = npu.sram.bytes;
     let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
@@ -242,7 +242,7 @@ fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
         };
     LIMITS.into_iter().for_each(|limit| add(&mut found, limit, sram));
     let peak = |chain: &Chain| chain.held(npu.sram.alignment_bytes, |_| true).into_iter().max();
-    let is_tight = found.last().and_then(|(_, chain)| peak(chain)).is_none_or(|peak| peak * jobs > sram);
+    let is_tight = found.last().and_then(|(_, chain)| peak(chain)).is_none_or(|peak| peak * jobs.max(2) > sram);
     let shares = if is_tight { &[6, 4, 3, 2, 1][..] } else { &[] };
     shares.iter().for_each(|eighths| add(&mut found, LIMITS[LIMITS.len() - 1], Bytes(sram.get() / 8 * eighths)));
     match (found.is_empty(), why) {
