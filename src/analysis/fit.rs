@@ -1,6 +1,6 @@
 //! The tiling of a layer for a scratchpad that is too small: the best for the room that there is.
 
-use super::tiling::{Outer, Tiling, cuts_of_role, load_bytes, loaded, tiles_cycles, writes_boxes};
+use super::tiling::{Outer, Tiling, cuts_of_role, load_bytes, loaded, loops, tiles_cycles, writes_boxes};
 use crate::cost;
 use crate::ir::{IdVec, Layer, Model, NdBox, Operand, Role, TensorId, TensorKind};
 use crate::npu::Npu;
@@ -116,8 +116,7 @@ impl Fitter<'_> {
     /// What all tiles load. An operand stays for as long as only loops run that do not move it.
     fn traffic(&self, chunks: &[u64], outer: Outer) -> Bytes {
         let tile = self.inner_tile(chunks);
-        let mut loops: Vec<usize> = (0..chunks.len()).filter(|&d| chunks[d] < self.layer.dims[d].size).collect();
-        loops.sort_by_key(|&d| outer.depth(self.layer.dims[d].role));
+        let loops = loops(self.layer, chunks, outer);
         let of_read = |read: &Operand| {
             let moves = |d: usize| {
                 read.access.as_ref().is_some_and(|access| {

@@ -49,10 +49,8 @@ impl Outer {
 impl Tiling {
     /// The tiles, in the order in which they run: groups outermost, k innermost.
     pub fn tiles(&self, layer: &Layer) -> Vec<NdBox> {
-        let mut order: Vec<usize> = (0..layer.dims.len()).filter(|&d| self.chunks[d] < layer.dims[d].size).collect();
-        order.sort_by_key(|&d| self.outer.depth(layer.dims[d].role));
         let mut tiles = vec![layer.whole()];
-        for d in order {
+        for d in self.loops(layer) {
             let (chunk, size) = (self.chunks[d], layer.dims[d].size);
             let cut = |tile: NdBox| {
                 (0..size.div_ceil(chunk)).map(move |i| {
@@ -66,12 +64,24 @@ impl Tiling {
         tiles
     }
 
+    /// The dimensions that are cut, from the outermost loop on.
+    pub fn loops(&self, layer: &Layer) -> Vec<usize> {
+        loops(layer, &self.chunks, self.outer)
+    }
+
     fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
         let first = NdBox::whole(chunks.iter().copied());
         let load = load_bytes(model, layer, &first, |tensor| model.tensors[tensor].kind != TensorKind::Weight);
         let compute = measured.unwrap_or_else(|| tiles_cycles(layer, npu, &chunks));
         Self { chunks, outer: Outer::N, load, compute }
     }
+}
+
+/// The dimensions that are cut into chunks, from the outermost loop on.
+pub(super) fn loops(layer: &Layer, chunks: &[u64], outer: Outer) -> Vec<usize> {
+    let mut loops: Vec<usize> = (0..chunks.len()).filter(|&d| chunks[d] < layer.dims[d].size).collect();
+    loops.sort_by_key(|&d| outer.depth(layer.dims[d].role));
+    loops
 }
 
 /// The candidates of a layer, from one tile on.

@@ -88,6 +88,9 @@ pub(super) struct Analyze {
     /// Only so many layers of each model, the first
     #[arg(long, value_name = "N")]
     pub(super) top: Option<usize>,
+    /// Instead of the table: how each figure of one layer comes about, with its numbers; a name, or an index from 0
+    #[arg(long, value_name = "LAYER", conflicts_with_all = ["format", "sort", "top"])]
+    pub(super) explain: Option<String>,
 }
 
 impl Cli {

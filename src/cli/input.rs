@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::args::{PrecisionName, Target};
+use super::near::nearest;
 use super::{Failure, Out};
 use crate::analysis::{self, Analysis, Measured};
 use crate::frontend;
@@ -34,7 +35,7 @@ pub(super) fn npu(name_or_file: &str) -> Result<Npu, Failure> {
 
 /// A sentence for a name that no NPU has.
 pub(super) fn unknown_npu(name: &str) -> String {
-    match npu::nearest(name) {
+    match nearest(name, npu::NAMES.iter().copied()) {
         Some(near) => format!("there is no built-in NPU '{name}'; did you mean '{near}'?"),
         None => format!("there is no built-in NPU '{name}'; `layerweaver npus` lists them, and a file can be given"),
     }

@@ -4,7 +4,9 @@
 //! all.
 
 mod args;
+mod explain;
 mod input;
+mod near;
 mod output;
 
 use std::fmt::Display;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::args::{Analyze, AnalyzeFormat, Cli, Command, Compare, Compile, Npus, Pair, Simulate, TableOrJson};
+use self::explain::Explained;
 use self::input::Analysed;
 use crate::coschedule::{Alone, Job, Policy, Weaver, Woven};
 use crate::npu::{self, Npu};
@@ -150,9 +153,23 @@ fn analyze(args: &Analyze, out: &mut Out) -> Result<(), Failure> {
     let npu = input::npu(&args.target.npu)?;
     let paths: Vec<&Path> = args.models.iter().map(PathBuf::as_path).collect();
     let analysed = input::models(&paths, &npu, &args.target, out)?;
-    let mut tables = Vec::new();
-    for of_model in &analysed {
-        tables.push(layer_table(&npu, of_model, out)?);
+    let mut layouts = Vec::new();
+    for Analysed { model, analysis } in &analysed {
+        let layout = Alone::new(&npu, &Job { model, analysis, requests: 1 });
+        if let Err(no_fit) = &layout {
+            out.warn(format_args!("{no_fit}; DRAM traffic is given as if all activations stayed on chip"))?;
+        }
+        layouts.push(layout.ok());
+    }
+    let tables: Vec<LayerTable> =
+        analysed.iter().zip(&layouts).map(|(of, layout)| layer_table(&npu, of, layout.as_ref())).collect();
+    if let Some(layer) = &args.explain {
+        let mut models = Vec::new();
+        for ((of, alone), table) in analysed.iter().zip(&layouts).zip(&tables) {
+            models.push(Explained::new(&npu, of, alone.as_ref(), table));
+        }
+        write!(out.results, "{}", explain::explain(&models, layer)?)?;
+        return Ok(());
     }
     let selection = Selection { sort: args.sort.as_deref(), top: args.top };
     match args.format {
@@ -167,19 +184,14 @@ fn analyze(args: &Analyze, out: &mut Out) -> Result<(), Failure> {
 }
 
 /// A model with the traffic of its layout alone on the NPU; where it has none, as if all activations stayed on chip.
-fn layer_table(npu: &Npu, Analysed { model, analysis }: &Analysed, out: &mut Out) -> io::Result<LayerTable> {
+fn layer_table(npu: &Npu, Analysed { model, analysis }: &Analysed, alone: Option<&Alone>) -> LayerTable {
     let job = Job { model, analysis, requests: 1 };
+    let model = match alone {
+        Some(alone) => stream::laid_out_model(npu, &job, &alone.traffic()),
+        None => stream::scheduled_model(&job),
+    };
     let floor_bytes = analysis.once.iter().map(|shares| shares.iter().map(|(_, bytes)| *bytes).sum()).collect();
-    match Alone::new(npu, &job) {
-        Ok(layout) => {
-            let model = stream::laid_out_model(npu, &job, &layout.traffic());
-            Ok(LayerTable { model, floor_bytes, sram_bytes: Some(layout.sram_bytes()) })
-        }
-        Err(no_fit) => {
-            out.warn(format_args!("{no_fit}; DRAM traffic is given as if all activations stayed on chip"))?;
-            Ok(LayerTable { model: stream::scheduled_model(&job), floor_bytes, sram_bytes: None })
-        }
-    }
+    LayerTable { model, floor_bytes, sram_bytes: alone.map(Alone::sram_bytes) }
 }
 
 fn simulate(args: &Simulate, out: &mut Out) -> Result<(), Failure> {

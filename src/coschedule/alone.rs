@@ -13,7 +13,6 @@ use crate::units::Bytes;
 pub struct Alone {
     layout: Layout,
     chain: Chain,
-    alignment: Bytes,
     /// What is held while each tile runs.
     held: Vec<Bytes>,
     layers: usize,
@@ -35,11 +34,11 @@ pub struct Held<'a> {
 impl Alone {
     /// Lays out a job, whatever its requests.
     pub fn new(npu: &Npu, job: &Job) -> Result<Self, NoFit> {
-        let (sram, alignment) = (npu.sram.bytes, npu.sram.alignment_bytes);
+        let sram = npu.sram.bytes;
         let laid_out = layout::lay_out(npu, job, Bytes(u64::MAX), sram);
         let (layout, chain) = laid_out.map_err(|too_large| NoFit::new(job.model, sram, too_large))?;
-        let held = chain.held(alignment, |_| true);
-        Ok(Self { layout, chain, alignment, held, layers: job.model.layers.len() })
+        let held = chain.held(npu.sram.alignment_bytes, |_| true);
+        Ok(Self { layout, chain, held, layers: job.model.layers.len() })
     }
 
     /// What crosses the DRAM channel for each layer.
@@ -82,11 +81,6 @@ impl Alone {
         let tiles = self.tiles(layer).map(|(at, _)| at);
         let worst = tiles.max_by_key(|&at| (self.held[at], std::cmp::Reverse(at)));
         worst.into_iter().flat_map(|at| self.chain.live_at(at)).map(|slot| self.slot(slot)).collect()
-    }
-
-    /// Every address is a multiple of this, so each box takes a multiple of it.
-    pub const fn alignment(&self) -> Bytes {
-        self.alignment
     }
 
     fn tiles(&self, layer: LayerId) -> impl Iterator<Item = (usize, &ChainTile)> {

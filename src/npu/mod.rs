@@ -4,7 +4,7 @@ mod library;
 
 use serde::{Deserialize, Serialize};
 
-pub use library::{NAMES, named, nearest};
+pub use library::{NAMES, named};
 
 use crate::units::Bytes;
 

@@ -42,28 +42,31 @@ pub const COLUMN_NAMES: [&str; COLUMNS.len()] = {
     names
 };
 
-/// A layer, or all of them together.
-pub(super) struct Row {
+/// A layer's row, or that of all layers together.
+pub struct Row {
     pub(super) name: String,
     pub(super) kind: String,
-    pub(super) figures: Figures,
+    /// The file's figures.
+    pub figures: Figures,
     pub(super) floor_bytes: Bytes,
     pub(super) sram_bytes: Option<Bytes>,
     /// The cycles of the engine that takes the longer; of all layers, their sum.
-    pub(super) longer: Cycles,
+    pub longer: Cycles,
     /// The sum of `longer` over all layers.
-    pub(super) of_all: Cycles,
-    roof: Roof,
+    pub of_all: Cycles,
+    /// What its roofline is made of.
+    pub roof: Roof,
 }
 
-/// What the roofline is made of.
-#[derive(Clone, Copy)]
-struct Roof {
+/// What a roofline is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Roof {
     /// Two a multiply-accumulate; of a vector layer its lane operations.
-    operations: u64,
+    pub operations: u64,
     /// Operations a second of the unit that does them.
-    peak: u64,
-    bytes_per_second: u128,
+    pub peak: u64,
+    /// What the DRAM channel reaches.
+    pub bytes_per_second: u64,
     macs_per_cycle: u64,
 }
 
@@ -127,6 +130,12 @@ impl Row {
         }
     }
 
+    /// What stands in a column, one of [`COLUMN_NAMES`], as CSV has it.
+    pub fn exact(&self, column: &str) -> String {
+        let column = COLUMNS.iter().find(|known| known.name == column);
+        column.map_or_else(String::new, |column| (column.value)(self).exact())
+    }
+
     /// The multiply-accumulates over what all multipliers could do in the same cycles.
     fn array_utilization(&self) -> Option<Ratio> {
         let macs = self.figures.macs.get();
@@ -140,7 +149,7 @@ impl Row {
         if operations == 0 {
             return None;
         }
-        let brought = u128::from(operations) * bytes_per_second;
+        let brought = u128::from(operations) * u128::from(bytes_per_second);
         let roof = brought.checked_div(u128::from(self.figures.dram_bytes.get())).unwrap_or(u128::MAX);
         Some(u64::try_from(roof).unwrap_or(u64::MAX).min(peak))
     }
@@ -149,12 +158,13 @@ impl Row {
 impl Roof {
     fn new(npu: &Npu, operations: u64, peak: u64) -> Self {
         let rate = u128::from(npu.dram.bytes_per_second) * u128::from(npu.dram.efficiency_permille);
-        Self { operations, peak, bytes_per_second: rate / 1000, macs_per_cycle: npu.peak_macs_per_cycle() }
+        let bytes_per_second = u64::try_from(rate / 1000).expect("at most what the description says");
+        Self { operations, peak, bytes_per_second, macs_per_cycle: npu.peak_macs_per_cycle() }
     }
 }
 
 /// Operations a second when every multiplier is busy, two a multiply-accumulate.
-pub(super) fn peak_operations(npu: &Npu) -> u64 {
+fn peak_operations(npu: &Npu) -> u64 {
     npu.peak_macs_per_cycle() * 2 * npu.clock_hz
 }
 

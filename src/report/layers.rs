@@ -17,6 +17,20 @@ pub struct LayerTable {
     pub sram_bytes: Option<IdVec<LayerId, Bytes>>,
 }
 
+impl LayerTable {
+    /// A row for each layer, and one for all of them together.
+    pub fn rows(&self, npu: &Npu) -> (Vec<Row>, Row) {
+        let of_layer = |(id, row)| {
+            let sram_bytes = self.sram_bytes.as_ref().map(|of_layers| of_layers[id]);
+            Row::of_layer(npu, row, self.floor_bytes[id], sram_bytes)
+        };
+        let mut rows: Vec<Row> = self.model.layers.iter_with_ids().map(of_layer).collect();
+        let total = Row::total(npu, &rows);
+        rows.iter_mut().for_each(|row| row.of_all = total.of_all);
+        (rows, total)
+    }
+}
+
 /// Which layers are shown, and in which order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Selection<'a> {
@@ -32,7 +46,7 @@ pub fn layer_tables(out: &mut impl Write, npu: &Npu, tables: &[LayerTable], sele
         if i > 0 {
             writeln!(out)?;
         }
-        let (rows, total) = rows(npu, of_model, selection);
+        let (rows, total) = selected(npu, of_model, selection);
         let name = &of_model.model.name;
         write!(out, "{name} on {}: {} layers", npu.name, of_model.model.layers.len())?;
         match rows.len() < of_model.model.layers.len() {
@@ -49,9 +63,8 @@ pub fn layer_tables(out: &mut impl Write, npu: &Npu, tables: &[LayerTable], sele
 
 /// Where the roofline bends, and where a model is under it.
 fn roofline(out: &mut impl Write, npu: &Npu, model: &str, total: &Row) -> io::Result<()> {
-    let peak = columns::peak_operations(npu);
-    // Bytes a second at the peak of what is reached.
-    let bytes = npu.dram.bytes_per_second / 1000 * npu.dram.efficiency_permille;
+    let peak = total.roof.peak;
+    let bytes = total.roof.bytes_per_second;
     let Some(ridge) = Ratio::of(peak, bytes) else { return Ok(()) };
     let per_second = |count: u64| Value::Count(count).shown();
     writeln!(
@@ -76,7 +89,7 @@ pub fn layer_csv(out: &mut impl Write, npu: &Npu, tables: &[LayerTable], selecti
     let names: Vec<&str> = ["model"].into_iter().chain(COLUMNS.iter().map(|column| column.name)).collect();
     writeln!(out, "{}", names.join(","))?;
     for of_model in tables {
-        for row in rows(npu, of_model, selection).0 {
+        for row in selected(npu, of_model, selection).0 {
             let values = COLUMNS.iter().map(|column| (column.value)(&row).exact());
             let line: Vec<String> = [of_model.model.name.clone()].into_iter().chain(values).map(quoted).collect();
             writeln!(out, "{}", line.join(","))?;
@@ -86,14 +99,8 @@ pub fn layer_csv(out: &mut impl Write, npu: &Npu, tables: &[LayerTable], selecti
 }
 
 /// The layers that are shown, and all of the model's together.
-fn rows(npu: &Npu, table: &LayerTable, Selection { sort, top }: Selection) -> (Vec<Row>, Row) {
-    let of_layer = |(id, row)| {
-        let sram_bytes = table.sram_bytes.as_ref().map(|of_layers| of_layers[id]);
-        Row::of_layer(npu, row, table.floor_bytes[id], sram_bytes)
-    };
-    let mut rows: Vec<Row> = table.model.layers.iter_with_ids().map(of_layer).collect();
-    let total = Row::total(npu, &rows);
-    rows.iter_mut().for_each(|row| row.of_all = total.of_all);
+fn selected(npu: &Npu, table: &LayerTable, Selection { sort, top }: Selection) -> (Vec<Row>, Row) {
+    let (mut rows, total) = table.rows(npu);
     if let Some(column) = COLUMNS.iter().find(|column| Some(column.name) == sort) {
         columns::sort(&mut rows, column);
     }

@@ -6,7 +6,7 @@ mod schedules;
 mod table;
 mod text;
 
-pub use columns::COLUMN_NAMES;
+pub use columns::{COLUMN_NAMES, Roof, Row};
 pub use layers::{LayerTable, Selection, layer_csv, layer_tables};
 pub use schedules::{compare_table, npu_table, simulation, summary_line};
 pub use text::stream_text;
