@@ -57,7 +57,7 @@ fn least_touched(read: &Operand, tensor: &Tensor, whole: &NdBox) -> u64 {
 }
 
 /// Whether no dimension of the layer moves two coordinates.
-fn has_own_dims(access: &Access) -> bool {
+pub(super) fn has_own_dims(access: &Access) -> bool {
     let mut dims: Vec<_> = access.0.iter().flat_map(|index| index.terms.iter().map(|&(dim, _)| dim)).collect();
     dims.sort_unstable();
     dims.windows(2).all(|pair| pair[0] != pair[1])

@@ -2,6 +2,8 @@
 //!
 //! The results are side tables of the model: a `Layer` never changes.
 
+#[cfg(test)]
+mod exhaustive;
 mod figures;
 mod fit;
 mod floor;

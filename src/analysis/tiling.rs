@@ -49,19 +49,7 @@ impl Outer {
 impl Tiling {
     /// The tiles, in the order in which they run: groups outermost, k innermost.
     pub fn tiles(&self, layer: &Layer) -> Vec<NdBox> {
-        let mut tiles = vec![layer.whole()];
-        for d in self.loops(layer) {
-            let (chunk, size) = (self.chunks[d], layer.dims[d].size);
-            let cut = |tile: NdBox| {
-                (0..size.div_ceil(chunk)).map(move |i| {
-                    let mut part = tile.clone();
-                    part.0[d] = Span { begin: i * chunk, end: ((i + 1) * chunk).min(size) };
-                    part
-                })
-            };
-            tiles = tiles.into_iter().flat_map(cut).collect();
-        }
-        tiles
+        boxes(layer, &self.chunks, &self.loops(layer))
     }
 
     /// The dimensions that are cut, from the outermost loop on.
@@ -82,6 +70,23 @@ pub(super) fn loops(layer: &Layer, chunks: &[u64], outer: Outer) -> Vec<usize> {
     let mut loops: Vec<usize> = (0..chunks.len()).filter(|&d| chunks[d] < layer.dims[d].size).collect();
     loops.sort_by_key(|&d| outer.depth(layer.dims[d].role));
     loops
+}
+
+/// The boxes of a grid that is cut along these dimensions alone, in the order of these loops.
+pub(super) fn boxes(layer: &Layer, chunks: &[u64], loops: &[usize]) -> Vec<NdBox> {
+    let mut boxes = vec![layer.whole()];
+    for &d in loops {
+        let (chunk, size) = (chunks[d], layer.dims[d].size);
+        let cut = |whole: NdBox| {
+            (0..size.div_ceil(chunk)).map(move |i| {
+                let mut part = whole.clone();
+                part.0[d] = Span { begin: i * chunk, end: ((i + 1) * chunk).min(size) };
+                part
+            })
+        };
+        boxes = boxes.into_iter().flat_map(cut).collect();
+    }
+    boxes
 }
 
 /// The candidates of a layer, from one tile on.
@@ -108,8 +113,8 @@ pub(super) fn candidates(model: &Model, layer: &Layer, npu: &Npu, measured: Opti
 
 /// A dimension that may be cut, into multiples of a quantum.
 pub(super) struct Cut {
-    dim: usize,
-    quantum: u64,
+    pub(super) dim: usize,
+    pub(super) quantum: u64,
 }
 
 impl Cut {
@@ -120,6 +125,23 @@ impl Cut {
             chunks[self.dim] = half;
             chunks
         })
+    }
+}
+
+impl Cut {
+    /// The next smaller chunk that some number of equal parts has, in whole folds; where they are many, one that is a
+    /// fifth smaller.
+    fn divide(&self, size: u64, chunks: &[u64]) -> Option<Vec<u64>> {
+        let now = chunks[self.dim];
+        let smaller = (now - 1) / self.quantum * self.quantum;
+        let most = smaller.min((now * 4).div_ceil(5).next_multiple_of(self.quantum));
+        if most == 0 {
+            return None;
+        }
+        let parts = size.div_ceil(most);
+        let mut chunks = chunks.to_vec();
+        chunks[self.dim] = size.div_ceil(parts).next_multiple_of(self.quantum);
+        Some(chunks)
     }
 }
 
@@ -139,6 +161,18 @@ pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let of_role = || layer.dims.iter().enumerate().filter(move |(_, dim)| dim.role == role && dim.size > 1);
     let inner = |outer: usize| of_role().filter(move |(d, _)| *d > outer).map(|(_, dim)| dim.size).product();
     of_role().map(|(dim, _)| Cut { dim, quantum: extent / gcd(extent, inner(dim)) }).collect()
+}
+
+/// The chunks with the dimensions of a role as they are, then cut into more and more parts: the outermost first, down to
+/// one fold.
+pub(super) fn choices(layer: &Layer, npu: &Npu, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
+    let mut all = vec![chunks.to_vec()];
+    for cut in cuts_of_role(layer, npu, role) {
+        while let Some(finer) = cut.divide(layer.dims[cut.dim].size, &all[all.len() - 1]) {
+            all.push(finer);
+        }
+    }
+    all
 }
 
 /// How many indices of a role's dimensions one fold takes.
