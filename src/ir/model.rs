@@ -177,7 +177,7 @@ impl Model {
             let Some(part) = write.touched(&layer.whole(), &tensor.shape) else {
                 return Err(fault(format!("writes nothing of tensor '{}'", tensor.name)));
             };
-            if written[write.tensor].iter().any(|other| other.meet(&part).is_some()) {
+            if written[write.tensor].iter().any(|other| other.meets(&part)) {
                 return Err(fault(format!("writes of tensor '{}' what an earlier layer wrote", tensor.name)));
             }
             written[write.tensor].push(part);
