@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use common::testdata;
+use layerweaver::units::Ratio;
 
 fn layerweaver(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_layerweaver"));
@@ -105,6 +106,8 @@ fn wrong_usage_is_exit_2() {
         &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "weights"],
         &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "biases=int8"],
         &["analyze", "tiny_mlp.onnx", "--npu", "tpu-v3", "--precision", "weights=int8,weights=int4"],
+        &["analyze", "tiny_cnn.onnx", "--npu", "tpu-v3", "--sort", "speed"],
+        &["analyze", "tiny_cnn.onnx", "--npu", "tpu-v3", "--format", "json", "--top", "3"],
         &["weave"],
     ] {
         assert_eq!(layerweaver(arguments, folder.path()).status.code(), Some(2), "{arguments:?}");
@@ -174,6 +177,56 @@ fn a_chip_says_what_a_softmax_costs_it() {
     let near = analyze("tiny_mlp.onnx", "near.json");
     let words = "error: near.json: vector.operations: there is no operator 'SofMax2'; did you mean 'Softmax'?\n";
     assert_eq!((near.status.code(), text(&near.stderr)), (Some(1), words.to_owned()));
+}
+
+/// `/layer4/layer4.0/conv2/Conv` by hand: 7 × 7 positions, 3 × 3 over 512 channels into 512; 65,536 cells; 2 bytes an
+/// element, bias included; 300 GB/s. The docs have the same example.
+#[test]
+fn a_row_of_the_table_by_hand() {
+    let arguments =
+        ["analyze", "resnet50.onnx", "--npu", "paper-like", "--format", "csv", "--sort", "share", "--top", "1"];
+    let done = layerweaver(&arguments, &testdata(""));
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let csv = text(&done.stdout);
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let [header, row] = &lines[..] else { panic!("one layer: {csv}") };
+    let of = |name: &str| row[header.iter().position(|column| *column == name).expect("a column")];
+    assert_eq!(of("layer"), "/layer4/layer4.0/conv2/Conv");
+    let macs: u64 = 7 * 7 * 512 * 512 * 9;
+    let weights: u64 = (512 * 512 * 9 + 512) * 2;
+    assert_eq!((of("macs"), of("weight_bytes")), (&*macs.to_string(), &*weights.to_string()));
+    assert_eq!((of("dram_bytes"), of("floor_bytes")), (of("weight_bytes"), of("weight_bytes")));
+    // 36 × 4 folds, 36 for each of 4 arrays: 128 of fill, 35 more folds of max(49, 128), 49 and 254 of drain.
+    assert_eq!(of("compute_cycles"), (128 + 35 * 128 + 49 + 254).to_string());
+    let ratio = |part: u64, whole: u64| format!("{:.6}", Ratio::of(part, whole).expect("no zero"));
+    assert_eq!(of("array_utilization"), ratio(macs, 65_536 * 4911));
+    assert_eq!(of("arithmetic_intensity"), ratio(2 * macs, weights));
+    let brought = u128::from(2 * macs) * 300_000_000_000 / u128::from(weights);
+    assert_eq!(of("attainable_ops"), brought.to_string());
+    assert_eq!(of("bound"), "memory");
+}
+
+/// Figures from the largest, `--top` the first of them; shares sum to the whole, and no layer moves less than its floor.
+#[test]
+fn layers_are_sorted_and_cut() {
+    let column = |arguments: &[&str], name: &str| -> Vec<u64> {
+        let common = ["analyze", "bert_base.onnx", "--npu", "ethos-u55-256", "--format", "csv"];
+        let csv = text(&layerweaver(&[&common, arguments].concat(), &testdata("")).stdout);
+        let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let at = lines.next().expect("a header").iter().position(|column| *column == name).expect("a column");
+        lines.map(|line| line[at].replace('.', "").parse().expect("a figure")).collect()
+    };
+    let in_order = column(&[], "dram_bytes");
+    let mut descending = in_order.clone();
+    descending.sort_unstable_by(|a, b| b.cmp(a));
+    assert_ne!(in_order, descending);
+    assert_eq!(column(&["--sort", "dram_bytes"], "dram_bytes"), descending);
+    assert_eq!(column(&["--sort", "dram_bytes", "--top", "7"], "dram_bytes"), descending[..7]);
+    let floors = column(&[], "floor_bytes");
+    assert!(in_order.iter().zip(&floors).all(|(dram, floor)| floor <= dram));
+    assert!(in_order.iter().sum::<u64>() > 2 * floors.iter().sum::<u64>(), "48 KiB hold little of BERT");
+    let shares = column(&[], "share");
+    assert!(shares.iter().sum::<u64>().abs_diff(1_000_000) <= shares.len() as u64, "millionths, each rounded");
 }
 
 /// A layer table that nobody changed gives the schedule of the ONNX file; one with other cycles is scheduled by those.

@@ -3,20 +3,23 @@
 mod common;
 
 use common::{NPUS, Network, alone, assert_snapshot, npu, pairs, schedules};
-use layerweaver::report;
+use layerweaver::report::{self, Selection};
 use layerweaver::simulate;
-use layerweaver::stream::scheduled_model;
 
-/// The layer table of each network on paper-like.
+/// The layers of each network on paper-like, to the last digit; and of a tiny one as people see them.
 #[test]
 fn layers_of_each_network() {
     let npu = npu("paper-like");
     for name in common::CNNS.into_iter().chain(common::OTHERS).chain(["resnet152", "tiny_cnn", "tiny_mlp"]) {
-        let network = Network::read(name, &npu);
-        let mut table = Vec::new();
-        report::layer_tables(&mut table, &npu, &[scheduled_model(&network.job(1))]).expect("memory takes all");
-        assert_snapshot("analysis", name, &String::from_utf8(table).expect("text"));
+        let table = [Network::read(name, &npu).layer_table(&npu)];
+        let mut csv = Vec::new();
+        report::layer_csv(&mut csv, &npu, &table, Selection::default()).expect("memory takes all");
+        assert_snapshot("analysis", name, &String::from_utf8(csv).expect("text"));
     }
+    let table = [Network::read("tiny_cnn", &npu).layer_table(&npu)];
+    let mut shown = Vec::new();
+    report::layer_tables(&mut shown, &npu, &table, Selection::default()).expect("memory takes all");
+    assert_snapshot("analysis", "tiny_cnn.table", &String::from_utf8(shown).expect("text"));
 }
 
 /// Every pair under every policy: what it comes to, and what must hold of it.

@@ -1,57 +1,78 @@
 //! What one request costs at least, under any tiling, spilling and order of its commands.
 
-use std::collections::BTreeMap;
-
-use super::{Floor, LayerFloor, Measured};
+use super::{Floor, LayerFloor, Measured, Once};
 use crate::cost;
 use crate::ir::{Access, IdVec, Layer, Model, NdBox, Operand, Tensor, TensorId, TensorKind};
 use crate::npu::Npu;
 use crate::units::Bytes;
 
-/// The floor: each layer's least compute; each element of a weight or an input that some iteration touches is loaded,
-/// and each output is stored.
-pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured) -> Floor {
-    let mut least: IdVec<TensorId, Bytes> = model.tensors.iter().map(|_| Bytes::ZERO).collect();
+/// The floor: each layer's least compute, and what crosses the channel at least.
+pub(super) fn of_request(model: &Model, npu: &Npu, measured: &Measured, once: &Once) -> Floor {
+    let mut is_read: IdVec<TensorId, bool> = model.tensors.iter().map(|_| false).collect();
     let mut layers: Vec<LayerFloor> = Vec::with_capacity(model.layers.len());
     for (id, layer) in model.layers.iter_with_ids() {
-        let mut floor = LayerFloor {
-            compute: measured[id].unwrap_or_else(|| cost::compute_floor(npu, model, layer)),
-            ..LayerFloor::default()
-        };
-        let mut passed_on = Bytes::ZERO;
+        let compute = measured[id].unwrap_or_else(|| cost::compute_floor(npu, model, layer));
+        let (mut loads, mut passed_on) = (Bytes::ZERO, Bytes::ZERO);
         for (tensor, touched) in least_read(model, layer) {
             match model.tensors[tensor].kind {
-                TensorKind::Weight | TensorKind::Input if least[tensor] == Bytes::ZERO => floor.loads += touched,
+                TensorKind::Weight | TensorKind::Input if !is_read[tensor] => loads += touched,
                 TensorKind::Weight | TensorKind::Input => {}
                 TensorKind::Activation | TensorKind::Output => passed_on += touched,
             }
-            // The union of what all readers touch has at least what one of them touches.
-            least[tensor] = least[tensor].max(touched);
+            is_read[tensor] = true;
         }
         if let Some(before) = layers.last_mut() {
             before.passed_on = passed_on;
         }
-        layers.push(floor);
+        layers.push(LayerFloor { compute, loads, passed_on: Bytes::ZERO });
     }
-    let of_tensor = |(id, tensor): (TensorId, &Tensor)| match tensor.kind {
-        TensorKind::Weight | TensorKind::Input => least[id],
-        TensorKind::Output => tensor.bytes_of(&tensor.whole()),
-        TensorKind::Activation => Bytes::ZERO,
-    };
-    let dram = model.tensors.iter_with_ids().map(of_tensor).sum();
+    let dram = once.iter().flatten().map(|(_, bytes)| *bytes).sum();
     Floor { compute: layers.iter().map(|layer| layer.compute).sum(), dram, layers }
 }
 
 /// Each tensor that a layer reads, with the least bytes that it touches of it.
-fn least_read(model: &Model, layer: &Layer) -> BTreeMap<TensorId, Bytes> {
-    let mut least = BTreeMap::new();
+fn least_read(model: &Model, layer: &Layer) -> Vec<(TensorId, Bytes)> {
+    let mut least: Vec<(TensorId, Bytes)> = Vec::new();
     for read in &layer.reads {
         let tensor = &model.tensors[read.tensor];
         let touched = Bytes::of_elements(least_touched(read, tensor, &layer.whole()), tensor.element_bits);
-        let known = least.entry(read.tensor).or_insert(Bytes::ZERO);
-        *known = touched.max(*known);
+        match least.iter_mut().find(|(known, _)| *known == read.tensor) {
+            Some((_, known)) => *known = touched.max(*known),
+            None => least.push((read.tensor, touched)),
+        }
     }
     least
+}
+
+/// What crosses the DRAM channel at least for each layer: each element of a weight or an input that some iteration
+/// touches is loaded, and each output is stored. Of a tensor that several layers read the first pays, and a later one
+/// what it touches more.
+pub(super) fn once(model: &Model) -> Once {
+    // The elements of each tensor that are paid for.
+    let mut paid: IdVec<TensorId, u64> = model.tensors.iter().map(|_| 0).collect();
+    let of_layer = |layer: &Layer| {
+        let whole = layer.whole();
+        let mut shares = Vec::new();
+        for operand in layer.operands() {
+            let tensor = &model.tensors[operand.tensor];
+            let before = paid[operand.tensor];
+            let after = match tensor.kind {
+                // The union of what all readers touch has at least what one of them touches.
+                TensorKind::Weight | TensorKind::Input => before.max(least_touched(operand, tensor, &whole)),
+                TensorKind::Output if Some(operand) == layer.write.as_ref() => {
+                    before + operand.touched(&whole, &tensor.shape).map_or(0, |part| part.volume())
+                }
+                TensorKind::Output | TensorKind::Activation => before,
+            };
+            paid[operand.tensor] = after;
+            let bytes = |elements| Bytes::of_elements(elements, tensor.element_bits);
+            if after > before {
+                shares.push((operand.tensor, bytes(after) - bytes(before)));
+            }
+        }
+        shares
+    };
+    model.layers.iter().map(of_layer).collect()
 }
 
 /// A lower bound on the elements of a tensor that a layer touches.
@@ -67,7 +88,7 @@ fn least_touched(read: &Operand, tensor: &Tensor, whole: &NdBox) -> u64 {
 }
 
 /// Whether no dimension of the layer moves two coordinates.
-fn has_own_dims(access: &Access) -> bool {
+pub(super) fn has_own_dims(access: &Access) -> bool {
     let mut dims: Vec<_> = access.0.iter().flat_map(|index| index.terms.iter().map(|&(dim, _)| dim)).collect();
     dims.sort_unstable();
     dims.windows(2).all(|pair| pair[0] != pair[1])

@@ -2,6 +2,8 @@
 //!
 //! The results are side tables of the model: a `Layer` never changes.
 
+#[cfg(test)]
+mod exhaustive;
 mod figures;
 mod fit;
 mod floor;
@@ -12,12 +14,15 @@ pub use fit::{Fit, fit};
 pub use tiling::Tiling;
 
 use crate::cost;
-use crate::ir::{Figures, IdVec, LayerId, Model, Op};
+use crate::ir::{Figures, IdVec, LayerId, Model, Op, TensorId};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
 /// Cycles that a user has given for a layer, instead of the modelled ones.
 pub type Measured = IdVec<LayerId, Option<Cycles>>;
+
+/// What crosses the DRAM channel at least for each layer: what it is the first to touch of weights, inputs and outputs.
+pub type Once = IdVec<LayerId, Vec<(TensorId, Bytes)>>;
 
 /// A model, analysed for an NPU.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Analysis {
     pub packed: IdVec<LayerId, Option<Tiling>>,
     /// What no tiling can avoid in one request.
     pub floor: Floor,
+    /// The layers' shares of `floor.dram`.
+    pub once: Once,
 }
 
 /// What one request costs at least, under any tiling, spilling and order.
@@ -147,6 +154,7 @@ pub fn analyze_measured(model: &Model, npu: &Npu, given: Measured) -> Result<Ana
     let tilings = tilings.collect::<Result<_, _>>()?;
     let packed =
         model.layers.iter_with_ids().map(|(id, layer)| tiling::packed(model, layer, npu, measured[id])).collect();
-    let floor = floor::of_request(model, npu, &measured);
-    Ok(Analysis { figures, measured, tilings, packed, floor })
+    let once = floor::once(model);
+    let floor = floor::of_request(model, npu, &measured, &once);
+    Ok(Analysis { figures, measured, tilings, packed, floor, once })
 }

@@ -7,7 +7,7 @@
 //! all others. A reduced dimension of a vector layer is never cut, nor is a layer whose write access is `null`.
 
 use crate::cost;
-use crate::ir::{Layer, Model, NdBox, Op, Role, Span, TensorKind};
+use crate::ir::{Layer, Model, NdBox, Op, Operand, Role, Span, TensorId, TensorKind};
 use crate::npu::{Dataflow, Npu};
 use crate::units::{Bytes, Cycles};
 
@@ -20,7 +20,7 @@ pub struct Tiling {
     pub(super) chunks: Vec<u64>,
     /// Which loop runs outside of the other.
     pub(super) outer: Outer,
-    /// The weights that a tile needs, at most.
+    /// What a tile loads, at most, if nothing stays from the one before.
     pub load: Bytes,
     /// What all tiles take together.
     pub compute: Cycles,
@@ -50,21 +50,12 @@ impl Outer {
 impl Tiling {
     /// The tiles, in the order in which they run: groups outermost, k innermost.
     pub fn tiles(&self, layer: &Layer) -> Vec<NdBox> {
-        let mut order: Vec<usize> = (0..layer.dims.len()).filter(|&d| self.chunks[d] < layer.dims[d].size).collect();
-        order.sort_by_key(|&d| self.outer.depth(layer.dims[d].role));
-        let mut tiles = vec![layer.whole()];
-        for d in order {
-            let (chunk, size) = (self.chunks[d], layer.dims[d].size);
-            let cut = |tile: NdBox| {
-                (0..size.div_ceil(chunk)).map(move |i| {
-                    let mut part = tile.clone();
-                    part.0[d] = Span { begin: i * chunk, end: ((i + 1) * chunk).min(size) };
-                    part
-                })
-            };
-            tiles = tiles.into_iter().flat_map(cut).collect();
-        }
-        tiles
+        boxes(layer, &self.chunks, &self.loops(layer))
+    }
+
+    /// The dimensions that are cut, from the outermost loop on.
+    pub fn loops(&self, layer: &Layer) -> Vec<usize> {
+        loops(layer, &self.chunks, self.outer)
     }
 
     /// The same, cut along m until no tile computes for longer than `most`, or there is no finer cut.
@@ -89,10 +80,34 @@ impl Tiling {
 
     fn new(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>, chunks: Vec<u64>) -> Self {
         let first = NdBox::whole(chunks.iter().copied());
-        let load = load_bytes(model, layer, &first);
+        let load = load_bytes(model, layer, &first, |tensor| model.tensors[tensor].kind != TensorKind::Weight);
         let compute = measured.unwrap_or_else(|| tiles_cycles(model, layer, npu, &chunks));
         Self { chunks, outer: Outer::N, load, compute }
     }
+}
+
+/// The dimensions that are cut into chunks, from the outermost loop on.
+pub(super) fn loops(layer: &Layer, chunks: &[u64], outer: Outer) -> Vec<usize> {
+    let mut loops: Vec<usize> = (0..chunks.len()).filter(|&d| chunks[d] < layer.dims[d].size).collect();
+    loops.sort_by_key(|&d| outer.depth(layer.dims[d].role));
+    loops
+}
+
+/// The boxes of a grid that is cut along these dimensions alone, in the order of these loops.
+pub(super) fn boxes(layer: &Layer, chunks: &[u64], loops: &[usize]) -> Vec<NdBox> {
+    let mut boxes = vec![layer.whole()];
+    for &d in loops {
+        let (chunk, size) = (chunks[d], layer.dims[d].size);
+        let cut = |whole: NdBox| {
+            (0..size.div_ceil(chunk)).map(move |i| {
+                let mut part = whole.clone();
+                part.0[d] = Span { begin: i * chunk, end: ((i + 1) * chunk).min(size) };
+                part
+            })
+        };
+        boxes = boxes.into_iter().flat_map(cut).collect();
+    }
+    boxes
 }
 
 /// The candidates of a layer, from the coarsest on: one tile, if the accumulators hold its sums. Where they do not even
@@ -153,9 +168,9 @@ fn is_packed(layer: &Layer, npu: &Npu) -> bool {
 /// The coarsest tile whose sums have room. n is cut before m, of which a smaller part hides the fills less.
 fn coarsest_accumulated(model: &Model, layer: &Layer, npu: &Npu) -> Result<Vec<u64>, Bytes> {
     let whole: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
-    let of_m = halvings(layer, npu, Role::M, &whole).into_iter();
+    let of_m = choices(layer, npu, Role::M, &whole).into_iter();
     let all =
-        of_m.flat_map(|chunks| halvings(layer, npu, Role::N, &chunks)).filter(|chunks| writes_boxes(layer, chunks));
+        of_m.flat_map(|chunks| choices(layer, npu, Role::N, &chunks)).filter(|chunks| writes_boxes(layer, chunks));
     let mut least = Bytes(u64::MAX);
     for chunks in all {
         if is_accumulated(model, layer, npu, &chunks) {
@@ -176,9 +191,9 @@ fn accumulated(model: &Model, layer: &Layer, npu: &Npu, chunks: &[u64]) -> Bytes
 }
 
 /// A dimension that may be cut, into multiples of a quantum.
-struct Cut {
-    dim: usize,
-    quantum: u64,
+pub(super) struct Cut {
+    pub(super) dim: usize,
+    pub(super) quantum: u64,
 }
 
 impl Cut {
@@ -192,27 +207,32 @@ impl Cut {
     }
 }
 
+impl Cut {
+    /// The next smaller chunk that some number of equal parts has, in whole folds; where they are many, one that is a
+    /// fifth smaller.
+    fn divide(&self, size: u64, chunks: &[u64]) -> Option<Vec<u64>> {
+        let now = chunks[self.dim];
+        let smaller = (now - 1) / self.quantum * self.quantum;
+        let most = smaller.min((now * 4).div_ceil(5).next_multiple_of(self.quantum));
+        if most == 0 {
+            return None;
+        }
+        let parts = size.div_ceil(most);
+        let mut chunks = chunks.to_vec();
+        chunks[self.dim] = size.div_ceil(parts).next_multiple_of(self.quantum);
+        Some(chunks)
+    }
+}
+
 /// The cuts of a layer, in the order in which ties are broken: of each role its outermost dimension.
 fn cuts(layer: &Layer, npu: &Npu) -> Vec<Cut> {
     let outermost = |role| cuts_of_role(layer, npu, role).into_iter().next();
     [Role::N, Role::Group, Role::M, Role::K].into_iter().filter_map(outermost).collect()
 }
 
-/// The chunks with the dimensions of a role as they are, then halved step by step: the outermost first, down to one
-/// fold.
-pub(super) fn halvings(layer: &Layer, npu: &Npu, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
-    let mut all = vec![chunks.to_vec()];
-    for cut in cuts_of_role(layer, npu, role) {
-        while let Some(halved) = cut.halve(&all[all.len() - 1]) {
-            all.push(halved);
-        }
-    }
-    all
-}
-
 /// How the dimensions of a role may be cut, the outermost first: each so that with all inner ones whole it fills folds.
 /// The k of packed groups is cut anywhere, the innermost first.
-fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
+pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let is_whole = layer.write.as_ref().is_some_and(|write| write.access.is_none());
     if is_whole || (role == Role::K && layer.op != Op::Gemm) {
         return Vec::new();
@@ -224,6 +244,18 @@ fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
         return of_role().rev().map(|(dim, _)| Cut { dim, quantum: 1 }).collect();
     }
     of_role().map(|(dim, _)| Cut { dim, quantum: extent / gcd(extent, inner(dim)) }).collect()
+}
+
+/// The chunks with the dimensions of a role as they are, then cut into more and more parts: the outermost first, down to
+/// one fold.
+pub(super) fn choices(layer: &Layer, npu: &Npu, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
+    let mut all = vec![chunks.to_vec()];
+    for cut in cuts_of_role(layer, npu, role) {
+        while let Some(finer) = cut.divide(layer.dims[cut.dim].size, &all[all.len() - 1]) {
+            all.push(finer);
+        }
+    }
+    all
 }
 
 /// How many indices of a role's dimensions one fold takes.
@@ -254,14 +286,17 @@ pub(super) fn writes_boxes(layer: &Layer, chunks: &[u64]) -> bool {
     access.is_gapless(&NdBox::whole(chunks.iter().copied())) && access.is_gapless(&NdBox::whole(smallest))
 }
 
-/// The weights that a tile needs.
-fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox) -> Bytes {
-    let of_read = |read: &crate::ir::Operand| {
-        let tensor = &model.tensors[read.tensor];
-        let is_weight = tensor.kind == TensorKind::Weight;
-        is_weight.then(|| read.touched(tile, &tensor.shape)).flatten().map(|part| tensor.bytes_of(&part))
-    };
-    layer.reads.iter().filter_map(of_read).sum()
+/// What a tile loads if nothing stays from the one before: its boxes of the tensors that do not stay on chip. A box that
+/// two operands need is loaded once.
+pub(super) fn load_bytes(model: &Model, layer: &Layer, tile: &NdBox, stays: impl Fn(TensorId) -> bool) -> Bytes {
+    loaded(layer, stays).map(|read| model.bytes_touched(read, tile)).sum()
+}
+
+/// The operands that a layer's tiles load, each once.
+pub(super) fn loaded(layer: &Layer, stays: impl Fn(TensorId) -> bool) -> impl Iterator<Item = &Operand> {
+    let is_new = |(at, read): &(usize, &Operand)| !layer.reads[..*at].contains(read);
+    let reads = layer.reads.iter().enumerate().filter(is_new).map(|(_, read)| read);
+    reads.filter(move |read| !stays(read.tensor))
 }
 
 /// The sum of the tiles' commands, counted by size: in a grid a dimension has at most two.

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind::ArgumentConflict;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::coschedule::{Effort, Policy};
 use crate::npu::Precision;
+use crate::report;
 
 /// Weaves the layers of two models into one static command stream for an NPU.
 #[derive(Debug, Parser)]
@@ -79,6 +82,40 @@ pub(super) struct Analyze {
     /// How to print it
     #[arg(long, default_value = "table")]
     pub(super) format: AnalyzeFormat,
+    /// The column to sort layers by: figures from the largest, words from A
+    #[arg(long, value_name = "COLUMN", value_parser = PossibleValuesParser::new(report::COLUMN_NAMES))]
+    pub(super) sort: Option<String>,
+    /// Only so many layers of each model, the first
+    #[arg(long, value_name = "N")]
+    pub(super) top: Option<usize>,
+    /// Instead of the table: how each figure of one layer comes about, with its numbers; a name, or an index from 0
+    #[arg(long, value_name = "LAYER", conflicts_with_all = ["format", "sort", "top"])]
+    pub(super) explain: Option<String>,
+}
+
+impl Cli {
+    /// The arguments of this process.
+    pub(super) fn from_process() -> Result<Self, clap::Error> {
+        let cli = Self::try_parse()?;
+        match &cli.command {
+            Command::Analyze(args) => args.check().map_err(|words| Self::command().error(ArgumentConflict, words))?,
+            Command::Compile(_) | Command::Simulate(_) | Command::Compare(_) | Command::Npus(_) => {}
+        }
+        Ok(cli)
+    }
+}
+
+impl Analyze {
+    /// What clap cannot say: which options go together depends on the format.
+    fn check(&self) -> Result<(), &'static str> {
+        match self.format {
+            AnalyzeFormat::Json if self.sort.is_some() || self.top.is_some() => Err(
+                "--sort and --top go with the formats table and csv: the JSON is a layer table, which has all layers in \
+                 the order in which they run",
+            ),
+            AnalyzeFormat::Json | AnalyzeFormat::Table | AnalyzeFormat::Csv => Ok(()),
+        }
+    }
 }
 
 /// How models are read, and for which NPU.

@@ -4,6 +4,7 @@
 //! all.
 
 mod args;
+mod explain;
 mod input;
 mod output;
 
@@ -12,20 +13,19 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use self::args::{Analyze, AnalyzeFormat, Cli, Command, Compare, Compile, Npus, Pair, Simulate, TableOrJson};
+use self::explain::Explained;
 use self::input::Analysed;
-use crate::coschedule::{Job, Policy, Weaver, Woven};
+use crate::coschedule::{Alone, Job, Policy, Weaver, Woven};
 use crate::npu::{self, Npu};
-use crate::report;
+use crate::report::{self, LayerTable, Selection};
 use crate::schedule::{self, Schedule};
 use crate::simulate::{self, Violation};
 use crate::stream;
 
 /// Runs the command that this process was called with.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::from_process() {
         Ok(cli) => cli,
         Err(error) => {
             // Clap's own exit codes: 0 for --help and --version, 2 for wrong usage.
@@ -152,17 +152,45 @@ fn analyze(args: &Analyze, out: &mut Out) -> Result<(), Failure> {
     let npu = input::npu(&args.target.npu)?;
     let paths: Vec<&Path> = args.models.iter().map(PathBuf::as_path).collect();
     let analysed = input::models(&paths, &npu, &args.target, out)?;
-    let job = |Analysed { model, analysis }: &Analysed| stream::scheduled_model(&Job { model, analysis, requests: 1 });
-    let models: Vec<_> = analysed.iter().map(job).collect();
+    let mut layouts = Vec::new();
+    for Analysed { model, analysis } in &analysed {
+        let layout = Alone::new(&npu, &Job { model, analysis, requests: 1 });
+        if let Err(no_fit) = &layout {
+            out.warn(format_args!("{no_fit}; DRAM traffic is given as if all activations stayed on chip"))?;
+        }
+        layouts.push(layout.ok());
+    }
+    let tables: Vec<LayerTable> =
+        analysed.iter().zip(&layouts).map(|(of, layout)| layer_table(&npu, of, layout.as_ref())).collect();
+    if let Some(layer) = &args.explain {
+        let mut models = Vec::new();
+        for ((of, alone), table) in analysed.iter().zip(&layouts).zip(&tables) {
+            models.push(Explained::new(&npu, of, alone.as_ref(), table));
+        }
+        write!(out.results, "{}", explain::explain(&models, layer)?)?;
+        return Ok(());
+    }
+    let selection = Selection { sort: args.sort.as_deref(), top: args.top };
     match args.format {
-        AnalyzeFormat::Table => report::layer_tables(&mut out.results, &npu, &models)?,
-        AnalyzeFormat::Csv => report::layer_csv(&mut out.results, &models)?,
+        AnalyzeFormat::Table => report::layer_tables(&mut out.results, &npu, &tables, selection)?,
+        AnalyzeFormat::Csv => report::layer_csv(&mut out.results, &npu, &tables, selection)?,
         AnalyzeFormat::Json => {
-            schedule::write_models(&mut out.results, &models)?;
+            schedule::write_models(&mut out.results, tables.iter().map(|table| &table.model))?;
             writeln!(out.results)?;
         }
     }
     Ok(())
+}
+
+/// A model with the traffic of its layout alone on the NPU; where it has none, as if all activations stayed on chip.
+fn layer_table(npu: &Npu, Analysed { model, analysis }: &Analysed, alone: Option<&Alone>) -> LayerTable {
+    let job = Job { model, analysis, requests: 1 };
+    let model = match alone {
+        Some(alone) => stream::laid_out_model(npu, &job, &alone.traffic()),
+        None => stream::scheduled_model(&job),
+    };
+    let floor_bytes = analysis.once.iter().map(|shares| shares.iter().map(|(_, bytes)| *bytes).sum()).collect();
+    LayerTable { model, floor_bytes, sram_bytes: alone.map(Alone::sram_bytes) }
 }
 
 fn simulate(args: &Simulate, out: &mut Out) -> Result<(), Failure> {

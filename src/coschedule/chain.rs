@@ -257,7 +257,7 @@ impl Builder<'_> {
 
     /// The slots of a tensor that hold some of a box.
     fn holders(&self, tensor: TensorId, part: &NdBox) -> Vec<SlotId> {
-        let holds = |slot: &SlotId| self.slots[*slot].part.meet(part).is_some();
+        let holds = |slot: &SlotId| self.slots[*slot].part.meets(part);
         self.of_tensor[tensor].iter().copied().filter(holds).collect()
     }
 

@@ -28,6 +28,11 @@ pub(super) struct Limits {
     pub(super) is_packed: bool,
 }
 
+impl Limits {
+    /// One tile to a layer.
+    pub(super) const WHOLE_LAYERS: Self = Self { load: Bytes(u64::MAX), loads_in_room: None, is_packed: false };
+}
+
 /// By how much a tile may compute longer than its load takes, where tiles are to be short.
 const LONGEST: u64 = 2;
 

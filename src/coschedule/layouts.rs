@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::bound::{self, Outline};
 use super::chain::{self, Chain};
-use super::layout::{self, Limits, TooLarge};
+use super::layout::{self, Limits};
 use super::machine::{NoRoom, Style};
 use super::optimal::counts::{Counts, Line};
 use super::optimal::rules::{self, Measure, Rule};
@@ -246,7 +246,7 @@ impl<'a> Layouts<'a> {
 
 /// The different layouts of a job: each limit on a tile's load; where its finest takes a good part of the scratchpad, also
 /// with groups not packed, and with tiles that leave room for those of another job everywhere; and where it takes more
-/// than the job's share, in less and less of the scratchpad.
+/// than the job's share, in less and less of the scratchpad. A job alone shares it with what is free between its buffers.
 fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
     let sram = npu.sram.bytes;
     let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
@@ -266,14 +266,12 @@ fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
             add(&mut found, Limits { load: LIMITS[FINE], loads_in_room: Some(loads), is_packed }, sram);
         }
     }
-    if peak.is_none_or(|peak| peak * jobs > sram) {
+    if peak.is_none_or(|peak| peak * jobs.max(2) > sram) {
         let shares = [6, 4, 3, 2, 1].map(|eighths| Bytes(sram.get() / 8 * eighths));
         shares.into_iter().for_each(|share| add(&mut found, by_load(LIMITS[LIMITS.len() - 1], false), share));
     }
     match (found.is_empty(), why) {
-        (true, Some(TooLarge { layer, needs })) => {
-            Err(NoFit { model: job.model.name.clone(), layer: job.model.layers[layer].name.clone(), tile: needs, sram })
-        }
+        (true, Some(too_large)) => Err(NoFit::new(job.model, sram, too_large)),
         (_, _) => Ok(found.into_iter().map(|(_, chain)| Layout::new(npu, chain, job.requests)).collect()),
     }
 }

@@ -3,6 +3,7 @@
 //! Tiles, space and order are settled together: each policy is tried with several sizes of tile, and space is given
 //! while the order is made. What comes out is a [`Plan`]; `stream` makes it safe under any timing.
 
+mod alone;
 mod bound;
 mod chain;
 mod layout;
@@ -16,6 +17,7 @@ mod space;
 #[cfg(test)]
 mod testing;
 
+pub use alone::{Alone, Held};
 use layouts::{Choice, Layouts};
 use machine::NoRoom;
 pub use optimal::Effort;

@@ -7,21 +7,36 @@ mod floor;
 mod product;
 
 pub use floor::compute_floor;
-pub use product::{Product, Stream, accumulated_bytes, operand_bits, product_cycles};
+pub use product::{Product, ProductCost, Stream, accumulated_bytes, operand_bits, product_cost, product_cycles};
 
 use crate::ir::{Layer, Model, NdBox, Op};
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
 /// Cycles that a transfer of `bytes` occupies the DRAM channel; the data are there `latency_cycles` later.
+pub fn transfer_cycles(npu: &Npu, bytes: Bytes) -> Cycles {
+    transfer_cost(npu, bytes).cycles
+}
+
+/// What a transfer moves, and how long that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferCost {
+    /// Whole bursts.
+    pub bursts: u64,
+    /// Cycles on the DRAM channel.
+    pub cycles: Cycles,
+}
+
+/// The cost of a transfer of `bytes`.
 ///
 /// Formula: `setup + ⌈⌈bytes / burst⌉ · burst · clock · 1000 / (bytes_per_second · efficiency_permille)⌉`.
-pub fn transfer_cycles(npu: &Npu, bytes: Bytes) -> Cycles {
+pub fn transfer_cost(npu: &Npu, bytes: Bytes) -> TransferCost {
     let dram = &npu.dram;
-    let whole_bursts = u128::from(bytes.get().div_ceil(dram.burst_bytes)) * u128::from(dram.burst_bytes);
+    let bursts = bytes.get().div_ceil(dram.burst_bytes);
+    let whole_bursts = u128::from(bursts) * u128::from(dram.burst_bytes);
     let rate = u128::from(dram.bytes_per_second) * u128::from(dram.efficiency_permille);
     let busy = (whole_bursts * u128::from(npu.clock_hz) * 1000).div_ceil(rate);
-    saturate(busy + u128::from(dram.setup_cycles))
+    TransferCost { bursts, cycles: saturate(busy + u128::from(dram.setup_cycles)) }
 }
 
 /// Cycles of one compute command over a box of the iterations of a model's gemm or vector layer. `last` says whether it is the

@@ -74,6 +74,8 @@ pub fn accumulated_bytes(npu: &Npu, model: &Model, layer: &Layer, part: &NdBox) 
 pub struct Stream {
     /// Fillings of an array.
     pub folds: u64,
+    /// Groups that share a filling; 1 where none are packed.
+    pub packed: u64,
     /// Cycles in which the stream enters each filling.
     pub length: u64,
     /// Whether arrays may share the streamed dimension: not where it is reduced in place.
@@ -96,18 +98,33 @@ impl Stream {
             Dataflow::InputStationary => (n, k, m),
         };
         let is_packed = dataflow == Dataflow::WeightStationary && k <= array_rows && n <= array_columns;
-        let folds = if is_packed {
-            groups.div_ceil(groups.min(array_rows / k).min(array_columns / n))
-        } else {
-            groups * rows.div_ceil(array_rows) * columns.div_ceil(array_columns)
-        };
+        let packed = if is_packed { groups.min(array_rows / k).min(array_columns / n) } else { 1 };
+        let folds = groups.div_ceil(packed) * rows.div_ceil(array_rows) * columns.div_ceil(array_columns);
         // A product of a width that the NPU does not know is refused by `analysis`.
         let rate = npu.matrix.rate(bits).unwrap_or(1);
-        Self { folds, length: length.div_ceil(rate), divisible: dataflow != Dataflow::OutputStationary }
+        Self { folds, packed, length: length.div_ceil(rate), divisible: dataflow != Dataflow::OutputStationary }
     }
 }
 
+/// What one command that computes a product takes, and how the arrays share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProductCost {
+    /// What they are asked to do together.
+    pub stream: Stream,
+    /// The arrays that share the folds: a.
+    pub sharing_folds: u64,
+    /// The arrays, beside each of these, that share the stream: b.
+    pub sharing_stream: u64,
+    /// The command's cycles.
+    pub cycles: Cycles,
+}
+
 /// Cycles of one command that computes `product`; `last` adds the drain of a double-buffered array.
+pub fn product_cycles(npu: &Npu, product: Product, last: bool) -> Cycles {
+    product_cost(npu, product, last).cycles
+}
+
+/// The cost of one command that computes `product`; `last` adds the drain of a double-buffered array.
 ///
 /// Formula, for a of the arrays that share the folds (f = ⌈folds / a⌉ each) and b that share the stream
 /// (t = ⌈⌈s / r⌉ / b⌉ each), a · b ≤ arrays, with a fill of F = ⌈R / fill_rows_per_cycle⌉ and a drain of D = R + C − 2:
@@ -116,19 +133,23 @@ impl Stream {
 /// - adder tree: `f · t`.
 ///
 /// The cheapest division is taken; `command_cycles` are added.
-pub fn product_cycles(npu: &Npu, product: Product, last: bool) -> Cycles {
+pub fn product_cost(npu: &Npu, product: Product, last: bool) -> ProductCost {
     let stream = Stream::of(npu, product);
     let arrays = npu.matrix.arrays;
-    let mut best = u128::MAX;
+    let mut best = (u128::MAX, 1, 1);
     let mut a = 1;
     while a <= arrays {
         let b = if stream.divisible { arrays / a } else { 1 };
         // The most arrays that can share the folds beside the b that share the stream.
         a = arrays / b;
-        best = best.min(divided_cycles(npu, stream.folds.div_ceil(a), stream.length.div_ceil(b), last));
+        let cycles = divided_cycles(npu, stream.folds.div_ceil(a), stream.length.div_ceil(b), last);
+        if cycles < best.0 {
+            best = (cycles, a, b);
+        }
         a += 1;
     }
-    saturate(best + u128::from(npu.command_cycles))
+    let (cycles, sharing_folds, sharing_stream) = best;
+    ProductCost { stream, sharing_folds, sharing_stream, cycles: saturate(cycles + u128::from(npu.command_cycles)) }
 }
 
 /// Cycles of one array that takes `folds` folds with `length` streamed through each.

@@ -25,6 +25,19 @@ impl Affine {
         Self { offset, terms: Vec::new() }
     }
 
+    /// The range of indices below `size` that a box of iterations touches; `None` where all that is touched is padding.
+    pub fn touched(&self, iterations: &NdBox, size: u64) -> Option<Span> {
+        let (low, high) = self.ends(iterations);
+        let begin = u64::try_from(low.max(0)).ok()?;
+        let end = u64::try_from((high + 1).min(i128::from(size))).ok()?;
+        (begin < end).then_some(Span { begin, end })
+    }
+
+    /// Whether a dimension of the layer moves it.
+    pub fn is_moved_by(&self, dim: DimId) -> bool {
+        self.terms.iter().any(|&(of, stride)| of == dim && stride != 0)
+    }
+
     /// The least and the greatest index that a box of iterations gives.
     fn ends(&self, iterations: &NdBox) -> (i128, i128) {
         let offset = i128::from(self.offset);
@@ -46,12 +59,7 @@ impl Access {
     /// The box of a tensor of this shape that a box of iterations touches, clipped to the tensor; `None` where all
     /// that is touched is padding.
     pub fn touched(&self, iterations: &NdBox, shape: &[u64]) -> Option<NdBox> {
-        let clip = |(index, &size): (&Affine, &u64)| {
-            let (low, high) = index.ends(iterations);
-            let begin = u64::try_from(low.max(0)).ok()?;
-            let end = u64::try_from((high + 1).min(i128::from(size))).ok()?;
-            (begin < end).then_some(Span { begin, end })
-        };
+        let clip = |(index, &size): (&Affine, &u64)| index.touched(iterations, size);
         self.0.iter().zip(shape).map(clip).collect::<Option<_>>().map(NdBox)
     }
 

@@ -177,7 +177,7 @@ impl Model {
             let Some(part) = write.touched(&layer.whole(), &tensor.shape) else {
                 return Err(fault(format!("writes nothing of tensor '{}'", tensor.name)));
             };
-            if written[write.tensor].iter().any(|other| other.meet(&part).is_some()) {
+            if written[write.tensor].iter().any(|other| other.meets(&part)) {
                 return Err(fault(format!("writes of tensor '{}' what an earlier layer wrote", tensor.name)));
             }
             written[write.tensor].push(part);
@@ -198,6 +198,12 @@ impl Model {
                 Err(Fault { layer, what: format!("is the last, and output '{}' is not written in full", tensor.name) })
             }
         }
+    }
+
+    /// The bytes of an operand that a box of iterations needs.
+    pub fn bytes_touched(&self, operand: &Operand, part: &NdBox) -> Bytes {
+        let tensor = &self.tensors[operand.tensor];
+        operand.touched(part, &tensor.shape).map_or(Bytes::ZERO, |touched| tensor.bytes_of(&touched))
     }
 
     /// The layers as a graph: an edge from each writer of a tensor to each layer that reads it.

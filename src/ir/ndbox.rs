@@ -66,6 +66,11 @@ impl NdBox {
         self.0.iter().zip(&other.0).map(|(a, b)| a.meet(*b)).collect::<Option<_>>().map(Self)
     }
 
+    /// Whether both have some element. Both have the same rank.
+    pub fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(a, b)| a.meet(*b).is_some())
+    }
+
     /// Whether all of `other` is in this one.
     pub fn contains(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a.begin <= b.begin && b.end <= a.end)

@@ -2,98 +2,116 @@
 
 use std::io::{self, Write};
 
-use super::table;
-use crate::schedule::{Bound, LayerRow, Npu, ScheduledModel};
-use crate::units::{Bytes, Cycles, Macs, Ratio};
+use super::columns::{self, COLUMNS, Row};
+use super::table::{self, Value};
+use crate::schedule::{IdVec, LayerId, Npu, ScheduledModel};
+use crate::units::{Bytes, Ratio};
 
-const COLUMNS: [&str; 11] =
-    ["layer", "kind", "MACs", "weight B", "input B", "output B", "DRAM B", "compute cyc", "DMA cyc", "ops/B", "bound"];
+/// A model's layers with what the file does not have of them.
+pub struct LayerTable {
+    /// The layers, and what they cost.
+    pub model: ScheduledModel,
+    /// What must cross the DRAM channel for each: each tensor once.
+    pub floor_bytes: IdVec<LayerId, Bytes>,
+    /// The most that is held while it runs; `None` where the model has no layout on this NPU.
+    pub sram_bytes: Option<IdVec<LayerId, Bytes>>,
+}
 
-/// A table for each model, with totals and the NPU's ridge point.
-pub fn layer_tables(out: &mut impl Write, npu: &Npu, models: &[ScheduledModel]) -> io::Result<()> {
-    for (i, model) in models.iter().enumerate() {
+impl LayerTable {
+    /// A row for each layer, and one for all of them together.
+    pub fn rows(&self, npu: &Npu) -> (Vec<Row>, Row) {
+        let of_layer = |(id, row)| {
+            let sram_bytes = self.sram_bytes.as_ref().map(|of_layers| of_layers[id]);
+            Row::of_layer(npu, row, self.floor_bytes[id], sram_bytes)
+        };
+        let mut rows: Vec<Row> = self.model.layers.iter_with_ids().map(of_layer).collect();
+        let total = Row::total(npu, &rows);
+        rows.iter_mut().for_each(|row| row.of_all = total.of_all);
+        (rows, total)
+    }
+}
+
+/// Which layers are shown, and in which order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Selection<'a> {
+    /// The column to sort by, one of [`super::COLUMN_NAMES`]: figures from the largest, words from A.
+    pub sort: Option<&'a str>,
+    /// So many layers of each model, the first.
+    pub top: Option<usize>,
+}
+
+/// A table for each model, with totals, the NPU's ridge point and the model's place under the roofline.
+pub fn layer_tables(out: &mut impl Write, npu: &Npu, tables: &[LayerTable], selection: Selection) -> io::Result<()> {
+    for (i, of_model) in tables.iter().enumerate() {
         if i > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{} on {}: {} layers", model.name, npu.name, model.layers.len())?;
-        let mut rows: Vec<Vec<String>> = model.layers.iter().map(cells).collect();
-        rows.push(totals(model));
-        table::write(out, 2, &COLUMNS, &rows)?;
-        // Operations a second at the peak over bytes a second at the peak: where the roofline bends.
-        let operations = npu.peak_macs_per_cycle() * 2 * npu.clock_hz;
-        let bytes = npu.dram.bytes_per_second / 1000 * npu.dram.efficiency_permille;
-        if let Some(ridge) = Ratio::of(operations, bytes) {
-            writeln!(out, "ridge point of {}: {ridge:.1} operations per byte", npu.name)?;
+        let (rows, total) = selected(npu, of_model, selection);
+        let name = &of_model.model.name;
+        write!(out, "{name} on {}: {} layers", npu.name, of_model.model.layers.len())?;
+        match rows.len() < of_model.model.layers.len() {
+            true => writeln!(out, ", of which {}", rows.len())?,
+            false => writeln!(out)?,
         }
+        let shown = |row: &Row| COLUMNS.iter().map(|column| (column.value)(row).shown()).collect::<Vec<_>>();
+        let cells: Vec<Vec<String>> = rows.iter().chain([&total]).map(shown).collect();
+        table::write(out, 2, &COLUMNS.iter().map(|column| column.head).collect::<Vec<_>>(), &cells)?;
+        roofline(out, npu, name, &total)?;
     }
     Ok(())
 }
 
-/// One header, and a row for each layer of each model.
-pub fn layer_csv(out: &mut impl Write, models: &[ScheduledModel]) -> io::Result<()> {
+/// Where the roofline bends, and where a model is under it.
+fn roofline(out: &mut impl Write, npu: &Npu, model: &str, total: &Row) -> io::Result<()> {
+    let peak = total.roof.peak;
+    let bytes = total.roof.bytes_per_second;
+    let Some(ridge) = Ratio::of(peak, bytes) else { return Ok(()) };
+    let per_second = |count: u64| Value::Count(count).shown();
     writeln!(
         out,
-        "model,layer,kind,macs,weight_bytes,input_bytes,output_bytes,dram_bytes,compute_cycles,dma_cycles,\
-         arithmetic_intensity,bound"
+        "{}: peak {}op/s, DRAM {}B/s, ridge point {ridge:.1} operations per byte",
+        npu.name,
+        per_second(peak),
+        per_second(bytes)
     )?;
-    for model in models {
-        for row in &model.layers {
-            let mut line = vec![quoted(&model.name), quoted(&row.layer.name), quoted(&row.layer.kind)];
-            line.extend(cells(row).into_iter().skip(2));
+    match (total.figures.arithmetic_intensity, total.attainable()) {
+        (Some(intensity), Some(attainable)) => writeln!(
+            out,
+            "{model}: {intensity:.1} operations per byte, for which the roofline is {}op/s",
+            per_second(attainable)
+        ),
+        (_, _) => Ok(()),
+    }
+}
+
+/// One header, and a row for each layer of each model.
+pub fn layer_csv(out: &mut impl Write, npu: &Npu, tables: &[LayerTable], selection: Selection) -> io::Result<()> {
+    let names: Vec<&str> = ["model"].into_iter().chain(COLUMNS.iter().map(|column| column.name)).collect();
+    writeln!(out, "{}", names.join(","))?;
+    for of_model in tables {
+        for row in selected(npu, of_model, selection).0 {
+            let values = COLUMNS.iter().map(|column| (column.value)(&row).exact());
+            let line: Vec<String> = [of_model.model.name.clone()].into_iter().chain(values).map(quoted).collect();
             writeln!(out, "{}", line.join(","))?;
         }
     }
     Ok(())
 }
 
-fn cells(row: &LayerRow) -> Vec<String> {
-    let figures = &row.figures;
-    let bound = match figures.bound {
-        Bound::Compute => "compute",
-        Bound::Memory => "memory",
-    };
-    vec![
-        row.layer.name.clone(),
-        row.layer.kind.clone(),
-        figures.macs.get().to_string(),
-        figures.weight_bytes.get().to_string(),
-        figures.input_bytes.get().to_string(),
-        figures.output_bytes.get().to_string(),
-        figures.dram_bytes.get().to_string(),
-        figures.compute_cycles.get().to_string(),
-        figures.dma_cycles.get().to_string(),
-        figures.arithmetic_intensity.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-        bound.to_owned(),
-    ]
-}
-
-/// The sums; the bound of the whole is that of the longer engine.
-fn totals(model: &ScheduledModel) -> Vec<String> {
-    let figures = || model.layers.iter().map(|row| &row.figures);
-    let bytes = |of: fn(&crate::schedule::Figures) -> Bytes| figures().map(of).sum::<Bytes>().get().to_string();
-    let macs: Macs = figures().map(|figures| figures.macs).sum();
-    let compute: Cycles = figures().map(|figures| figures.compute_cycles).sum();
-    let dma: Cycles = figures().map(|figures| figures.dma_cycles).sum();
-    let dram: Bytes = figures().map(|figures| figures.dram_bytes).sum();
-    vec![
-        "total".into(),
-        String::new(),
-        macs.get().to_string(),
-        bytes(|figures| figures.weight_bytes),
-        bytes(|figures| figures.input_bytes),
-        bytes(|figures| figures.output_bytes),
-        dram.get().to_string(),
-        compute.get().to_string(),
-        dma.get().to_string(),
-        Ratio::of(macs.get() * 2, dram.get()).map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-        if compute >= dma { "compute" } else { "memory" }.into(),
-    ]
+/// The layers that are shown, and all of the model's together.
+fn selected(npu: &Npu, table: &LayerTable, Selection { sort, top }: Selection) -> (Vec<Row>, Row) {
+    let (mut rows, total) = table.rows(npu);
+    if let Some(column) = COLUMNS.iter().find(|column| Some(column.name) == sort) {
+        columns::sort(&mut rows, column);
+    }
+    rows.truncate(top.unwrap_or(usize::MAX));
+    (rows, total)
 }
 
 /// A CSV field (RFC 4180).
-fn quoted(text: &str) -> String {
+fn quoted(text: String) -> String {
     match text.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
+        false => text,
     }
 }

@@ -1,11 +1,13 @@
 //! Tables and text for people, from schedules and simulations.
 
+mod columns;
 mod layers;
 mod schedules;
 mod table;
 mod text;
 
-pub use layers::{layer_csv, layer_tables};
+pub use columns::{COLUMN_NAMES, Roof, Row};
+pub use layers::{LayerTable, Selection, layer_csv, layer_tables};
 pub use schedules::{compare_table, npu_table, simulation, summary_line};
 pub use text::stream_text;
 

@@ -11,21 +11,14 @@ use crate::coschedule::{Job, Plan, Planned, Stay, Transfer, Woven};
 use crate::ir::{Model, TensorKind};
 use crate::npu::Npu;
 use crate::schedule::{
-    self, Buffer, BufferId, Command, Direction, FORMAT, IdVec, LayerRow, ModelId, Schedule, ScheduledModel, Summary,
-    Timing, VERSION,
+    self, Buffer, BufferId, Command, Direction, FORMAT, IdVec, LayerId, LayerRow, ModelId, Schedule, ScheduledModel,
+    Summary, Timing, VERSION,
 };
-use crate::units::{Cycles, Ratio};
+use crate::units::{Bytes, Cycles, Ratio};
 
 /// The schedule file of what was woven.
 pub fn lower(npu: &Npu, jobs: &[Job], woven: &Woven) -> Schedule {
-    let with_its_traffic = |(job, traffic)| {
-        let mut model = scheduled_model(job);
-        for (row, &bytes) in model.layers.iter_mut().zip(traffic) {
-            row.figures = with_traffic(npu, &row.layer, row.figures, bytes);
-        }
-        model
-    };
-    let models = jobs.iter().zip(&woven.traffic).map(with_its_traffic).collect();
+    let models = jobs.iter().zip(&woven.traffic).map(|(job, traffic)| laid_out_model(npu, job, traffic)).collect();
     let buffers = woven.plan.stays.iter().map(|stay| buffer(jobs[stay.job].model, stay)).collect();
     let mut commands: IdVec<_, _> = woven.plan.commands.iter().map(command).collect();
     waits::derive(&mut commands, &buffers);
@@ -36,7 +29,16 @@ pub fn lower(npu: &Npu, jobs: &[Job], woven: &Woven) -> Schedule {
     Schedule { format: FORMAT.into(), version: VERSION, npu: npu.clone(), models, buffers, commands, summary }
 }
 
-/// A job's model as the file has it.
+/// A job's model as the file has it, with what crosses the DRAM channel for each layer in a layout.
+pub fn laid_out_model(npu: &Npu, job: &Job, traffic: &IdVec<LayerId, Bytes>) -> ScheduledModel {
+    let mut model = scheduled_model(job);
+    for (row, &bytes) in model.layers.iter_mut().zip(traffic) {
+        row.figures = with_traffic(npu, &row.layer, row.figures, bytes);
+    }
+    model
+}
+
+/// A job's model as the file has it, as if all activations stayed on chip.
 pub fn scheduled_model(job: &Job) -> ScheduledModel {
     let Model { name, fingerprint, tensors, layers } = job.model;
     let row =

@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 use layerweaver::analysis::{Analysis, analyze};
-use layerweaver::coschedule::{Job, Policy, Weaver};
+use layerweaver::coschedule::{Alone, Job, Policy, Weaver};
 use layerweaver::frontend::{self, FloatBits};
 use layerweaver::ir::Model;
 use layerweaver::npu::{self, Npu};
+use layerweaver::report::LayerTable;
 use layerweaver::schedule::Schedule;
 use layerweaver::stream;
-use layerweaver::units::Cycles;
+use layerweaver::units::{Bytes, Cycles};
 
 /// The four CNNs of the paper's pairs.
 pub(crate) const CNNS: [&str; 4] = ["inception_v3", "mobilenet_v2", "resnet50", "resnext50_32x4d"];
@@ -51,6 +52,18 @@ impl Network {
 
     pub(crate) fn job(&self, requests: u32) -> Job<'_> {
         Job { model: &self.model, analysis: &self.analysis, requests }
+    }
+
+    /// What `analyze` shows of it.
+    pub(crate) fn layer_table(&self, npu: &Npu) -> LayerTable {
+        let job = self.job(1);
+        let alone = Alone::new(npu, &job).unwrap_or_else(|error| panic!("{error}"));
+        let floor = |shares: &Vec<(_, Bytes)>| shares.iter().map(|(_, bytes)| *bytes).sum();
+        LayerTable {
+            model: stream::laid_out_model(npu, &job, &alone.traffic()),
+            floor_bytes: self.analysis.once.iter().map(floor).collect(),
+            sram_bytes: Some(alone.sram_bytes()),
+        }
     }
 }
 
