@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::fit::{Fit, fit};
-use super::tiling::{choices, cuts_of_role, tiles_cycles, writes_boxes};
+use super::tiling::{choices, cuts_of_packed, cuts_of_role, tiles_cycles, writes_boxes};
 use crate::cost;
 use crate::ir::{
     Access, Affine, Dim, DimId, IdVec, Layer, Model, NdBox, Op, Operand, Role, Span, Tensor, TensorId, TensorKind,
@@ -143,9 +143,10 @@ fn searched(case: &Case) -> Vec<Vec<Vec<u64>>> {
 fn every(case: &Case) -> Vec<Vec<Vec<u64>>> {
     let layer = case.layer();
     let mut all = vec![layer.dims.iter().map(|dim| dim.size).collect::<Vec<_>>()];
-    for cut in
-        [Role::Group, Role::N, Role::K, Role::M].into_iter().flat_map(|role| cuts_of_role(layer, &case.npu, role))
-    {
+    let packed = cuts_of_packed(layer, &case.npu);
+    let of_k = if packed.is_empty() { cuts_of_role(layer, &case.npu, Role::K) } else { packed };
+    let others = [Role::Group, Role::N, Role::M].into_iter().flat_map(|role| cuts_of_role(layer, &case.npu, role));
+    for cut in others.chain(of_k) {
         let size = layer.dims[cut.dim].size;
         let sizes: Vec<u64> = (1..).map(|i| i * cut.quantum).take_while(|&c| c < size).chain([size]).collect();
         let with = |chunks: &Vec<u64>| {

@@ -142,13 +142,13 @@ pub(super) fn candidates(
 /// Where groups can be packed: the tiles along k that together take the fewest cycles, if fewer than one tile. Of less k
 /// more groups go to a fold; but what all tiles but the last write are sums of 32 bits, which take room.
 pub(super) fn packed(model: &Model, layer: &Layer, npu: &Npu, measured: Option<Cycles>) -> Option<Tiling> {
-    if measured.is_some() || !is_packed(layer, npu) {
+    if measured.is_some() {
         return None;
     }
     let mut chunks: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
     let whole = Tiling::new(model, layer, npu, measured, chunks.clone());
     let mut cut = Vec::new();
-    for along in cuts_of_role(layer, npu, Role::K) {
+    for along in cuts_of_packed(layer, npu) {
         while let Some(halved) = along.halve(&chunks) {
             chunks = halved;
             if is_accumulated(model, layer, npu, &chunks) {
@@ -157,12 +157,6 @@ pub(super) fn packed(model: &Model, layer: &Layer, npu: &Npu, measured: Option<C
         }
     }
     cut.into_iter().min_by_key(|tiling| tiling.compute).filter(|tiling| tiling.compute < whole.compute)
-}
-
-/// Whether several groups can go to a fold.
-fn is_packed(layer: &Layer, npu: &Npu) -> bool {
-    let has_groups = layer.dims.iter().any(|dim| dim.role == Role::Group && dim.size > 1);
-    has_groups && layer.op == Op::Gemm && npu.matrix.dataflow() == Dataflow::WeightStationary
 }
 
 /// The coarsest tile whose sums have room. n is cut before m, of which a smaller part hides the fills less.
@@ -231,7 +225,6 @@ fn cuts(layer: &Layer, npu: &Npu) -> Vec<Cut> {
 }
 
 /// How the dimensions of a role may be cut, the outermost first: each so that with all inner ones whole it fills folds.
-/// The k of packed groups is cut anywhere, the innermost first.
 pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let is_whole = layer.write.as_ref().is_some_and(|write| write.access.is_none());
     if is_whole || (role == Role::K && layer.op != Op::Gemm) {
@@ -240,19 +233,31 @@ pub(super) fn cuts_of_role(layer: &Layer, npu: &Npu, role: Role) -> Vec<Cut> {
     let extent = if layer.op == Op::Gemm { array_extent(npu, role) } else { 1 };
     let of_role = || layer.dims.iter().enumerate().filter(move |(_, dim)| dim.role == role && dim.size > 1);
     let inner = |outer: usize| of_role().filter(move |(d, _)| *d > outer).map(|(_, dim)| dim.size).product();
-    if role == Role::K && is_packed(layer, npu) {
-        return of_role().rev().map(|(dim, _)| Cut { dim, quantum: 1 }).collect();
-    }
     of_role().map(|(dim, _)| Cut { dim, quantum: extent / gcd(extent, inner(dim)) }).collect()
 }
 
+/// Where several groups can go to a fold, the dimensions of k, the innermost first, which may be cut anywhere.
+pub(super) fn cuts_of_packed(layer: &Layer, npu: &Npu) -> Vec<Cut> {
+    let has_groups = layer.dims.iter().any(|dim| dim.role == Role::Group && dim.size > 1);
+    if !has_groups || layer.op != Op::Gemm || npu.matrix.dataflow() != Dataflow::WeightStationary {
+        return Vec::new();
+    }
+    let of_k = layer.dims.iter().enumerate().rev().filter(|(_, dim)| dim.role == Role::K && dim.size > 1);
+    of_k.map(|(dim, _)| Cut { dim, quantum: 1 }).collect()
+}
+
 /// The chunks with the dimensions of a role as they are, then cut into more and more parts: the outermost first, down to
-/// one fold.
+/// one fold; and the k of packed groups also the innermost first.
 pub(super) fn choices(layer: &Layer, npu: &Npu, role: Role, chunks: &[u64]) -> Vec<Vec<u64>> {
+    let packed = if role == Role::K { cuts_of_packed(layer, npu) } else { Vec::new() };
     let mut all = vec![chunks.to_vec()];
-    for cut in cuts_of_role(layer, npu, role) {
-        while let Some(finer) = cut.divide(layer.dims[cut.dim].size, &all[all.len() - 1]) {
-            all.push(finer);
+    for cuts in [cuts_of_role(layer, npu, role), packed] {
+        let mut now = chunks.to_vec();
+        for cut in cuts {
+            while let Some(finer) = cut.divide(layer.dims[cut.dim].size, &now) {
+                all.push(finer.clone());
+                now = finer;
+            }
         }
     }
     all
