@@ -100,8 +100,8 @@ impl<'a> Layouts<'a> {
     pub(super) fn tight_bound(&self, picks: &[usize]) -> Cycles {
         let outlines = self.outlines(picks);
         let course = |(chain, &requests): (&Chain, &u32)| Course::of_tiles(chain, requests);
-        let courses: Vec<Course> = self.chains(picks).into_iter().zip(&self.requests).map(course).collect();
-        bound::of_tiles(self.npu, &outlines).max(phases::bound(self.npu, &courses) + bound::least_tail(&outlines))
+        let courses = self.chains(picks).into_iter().zip(&self.requests).map(course);
+        bound::of_tiles(self.npu, &outlines).max(phases::bound(self.npu, courses) + bound::least_tail(&outlines))
     }
 
     /// Two jobs' tiles by counts; `None` if there are more jobs, or too many tiles.

@@ -154,7 +154,7 @@ fn floor<'a>(npu: &Npu, jobs: &[Job<'a>]) -> Cycles {
     let compute = jobs.iter().map(|job| job.analysis.floor.compute * u64::from(job.requests)).sum();
     let dram = jobs.iter().map(|job| job.analysis.floor.dram * u64::from(job.requests)).sum();
     let course = |job: &Job| Course::of_layers(&job.analysis.floor.layers, job.requests);
-    let passing = phases::bound(npu, &jobs.iter().map(course).collect::<Vec<_>>());
+    let passing = phases::bound(npu, jobs.iter().map(course));
     let layers = |job: &Job<'a>| (job.analysis.floor.layers.as_slice(), job.requests);
     let divided = bound::of_layers(npu, &jobs.iter().map(layers).collect::<Vec<_>>());
     bound::floor(npu, compute, dram).max(passing).max(divided)

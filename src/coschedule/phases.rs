@@ -16,6 +16,7 @@
 //! Any points of A give a bound; the turning points of `C_A − R · D_A` give a good one.
 
 use super::chain::Chain;
+use crate::analysis::LayerFloor;
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
@@ -44,8 +45,12 @@ impl Course {
         self.held.push(held);
     }
 
-    /// The tiles of all requests: a point after each.
-    pub(super) fn of_tiles(chain: &Chain, requests: u32) -> Self {
+    /// The tiles of all requests: a point after each. `None` if they are too many.
+    pub(super) fn of_tiles(chain: &Chain, requests: u32) -> Option<Self> {
+        is_short(chain.tiles.len(), requests).then(|| Self::along_tiles(chain, requests))
+    }
+
+    fn along_tiles(chain: &Chain, requests: u32) -> Self {
         let mut course = Self::new(false);
         for _ in 0..requests {
             let mut held = 0;
@@ -59,8 +64,12 @@ impl Course {
         course
     }
 
-    /// The layers of all requests, however they are tiled.
-    pub(super) fn of_layers(floor: &[crate::analysis::LayerFloor], requests: u32) -> Self {
+    /// The layers of all requests, however they are tiled. `None` if they are too many.
+    pub(super) fn of_layers(floor: &[LayerFloor], requests: u32) -> Option<Self> {
+        is_short(floor.len(), requests).then(|| Self::along_layers(floor, requests))
+    }
+
+    fn along_layers(floor: &[LayerFloor], requests: u32) -> Self {
         let mut course = Self::new(true);
         for _ in 0..requests {
             for layer in floor {
@@ -75,12 +84,20 @@ impl Course {
     }
 }
 
-/// No more points of B are taken, over all points of A: some tens of milliseconds.
-const MOST_STEPS: usize = 1 << 22;
+/// A course has no more points than this.
+const MOST_POINTS: usize = 1 << 18;
 
-/// The bound for two jobs; 0 for any other number of them.
-pub(super) fn bound(npu: &Npu, courses: &[Course]) -> Cycles {
-    let ([a, b], Some(scale)) = (courses, Scale::new(npu, courses)) else { return Cycles::ZERO };
+/// For no more points of A, times points of B, is the least way of B found: some milliseconds.
+const MOST_STEPS: usize = 1 << 18;
+
+fn is_short(points: usize, requests: u32) -> bool {
+    points.saturating_mul(requests as usize) <= MOST_POINTS
+}
+
+/// The bound for two jobs; 0 for any other number of them, and where one of them is too long.
+pub(super) fn bound(npu: &Npu, courses: impl Iterator<Item = Option<Course>>) -> Cycles {
+    let courses: Vec<Course> = courses.flatten().collect();
+    let ([a, b], Some(scale)) = (&courses[..], Scale::new(npu, &courses)) else { return Cycles::ZERO };
     // Turns of less than the scratchpad holds do not count; which part of it counts best, nobody knows before.
     let turns = |of: &Course| [8, 4, 2, 1].map(|part| scale.turning_points(of, scale.sram * scale.per_byte / part));
     let mut best = 0;

@@ -68,6 +68,8 @@ pub(super) fn search(layouts: &Layouts, known: Choice, effort: Effort) -> Choice
 struct Candidate {
     picks: Vec<usize>,
     bound: Cycles,
+    /// Whether the bound is the best that there is.
+    is_tight: bool,
     order: Option<Order>,
 }
 
@@ -81,7 +83,8 @@ struct Search<'a, 'b> {
 impl Search<'_, '_> {
     /// All layouts, by rising bound.
     fn candidates(&self) -> Vec<Candidate> {
-        let candidate = |picks: Vec<usize>| Candidate { bound: self.layouts.bound(&picks), picks, order: None };
+        let candidate =
+            |picks: Vec<usize>| Candidate { bound: self.layouts.bound(&picks), picks, is_tight: false, order: None };
         let mut candidates: Vec<_> = self.layouts.all_picks().into_iter().map(candidate).collect();
         candidates.sort_by_key(|candidate| candidate.bound);
         candidates
@@ -133,7 +136,9 @@ impl Search<'_, '_> {
         candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
         let share = states / SEARCHED as u64;
         for candidate in candidates.iter_mut().take(SEARCHED) {
-            candidate.bound = candidate.bound.max(self.layouts.tight_bound(&candidate.picks));
+            if !std::mem::replace(&mut candidate.is_tight, true) {
+                candidate.bound = self.layouts.tight_bound(&candidate.picks);
+            }
             let Some(order) = candidate.order.take().filter(|_| candidate.bound < self.best.cycles) else { continue };
             let Some(counts) = self.layouts.counts(&candidate.picks) else { continue };
             let mut states = share;

@@ -148,7 +148,7 @@ proptest! {
         let layouts = Layouts::of_chains(&npu, &chains);
         if let Some(least) = least(&npu, &layouts, true) {
             let floors = [&a, &b].map(|layers| layers.iter().map(|(floor, _)| *floor).collect::<Vec<_>>());
-            let passing = phases::bound(&npu, &floors.each_ref().map(|layers| Course::of_layers(layers, 1)));
+            let passing = phases::bound(&npu, floors.iter().map(|layers| Course::of_layers(layers, 1)));
             let divided = bound::of_layers(&npu, &floors.each_ref().map(|layers| (layers.as_slice(), 1)));
             prop_assert!(passing.max(divided).get() <= least, "floors {passing}, {divided} > {least}");
         }
