@@ -1,7 +1,7 @@
 //! One model alone in the whole scratchpad, in the coarsest tiles that fit: what each layer moves and holds.
 
 use super::chain::{Chain, ChainTile, Layout, SlotId};
-use super::layout::{self, Limits, TooLarge};
+use super::layout::{self, Fits, Limits, TooLarge};
 use super::{Job, NoFit};
 use crate::analysis::Tiling;
 use crate::ir::{IdVec, LayerId, NdBox, TensorId};
@@ -35,7 +35,7 @@ impl Alone {
     /// Lays out a job, whatever its requests.
     pub fn new(npu: &Npu, job: &Job) -> Result<Self, NoFit> {
         let sram = npu.sram.bytes;
-        let laid_out = layout::lay_out(npu, job, Limits::WHOLE_LAYERS, sram);
+        let laid_out = layout::lay_out(npu, job, Limits::WHOLE_LAYERS, sram, &mut Fits::default());
         let (layout, chain) = laid_out.map_err(|too_large| NoFit::new(job.model, sram, too_large))?;
         let held = chain.held(npu.sram.alignment_bytes, |_| true);
         Ok(Self { layout, chain, held, layers: job.model.layers.len() })

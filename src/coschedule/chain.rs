@@ -7,6 +7,7 @@
 //! A tensor that is *spilled* is not kept: what a tile writes of it is stored, and what a tile reads of it is loaded, box
 //! by box, as weights are.
 
+use super::holders::Holders;
 use crate::analysis::{Analysis, Tiling};
 use crate::cost;
 use crate::ir::entity;
@@ -107,7 +108,7 @@ impl Chain {
             layout,
             slots: IdVec::new(),
             tiles: Vec::new(),
-            of_tensor: model.tensors.iter().map(|_| Vec::new()).collect(),
+            of_tensor: model.tensors.iter().map(|_| Holders::default()).collect(),
             last_use: IdVec::new(),
             outputs: Vec::new(),
         };
@@ -175,7 +176,7 @@ struct Builder<'a> {
     slots: IdVec<SlotId, Slot>,
     tiles: Vec<ChainTile>,
     /// The slots of inputs and of what layers have written.
-    of_tensor: IdVec<TensorId, Vec<SlotId>>,
+    of_tensor: IdVec<TensorId, Holders>,
     /// The last tile that uses each slot.
     last_use: IdVec<SlotId, usize>,
     /// What each layer leaves, in order.
@@ -218,7 +219,7 @@ impl Builder<'_> {
 
     /// The newest tile completes what a slot holds.
     fn complete(&mut self, slot: SlotId, replaceable: Vec<SlotId>) {
-        self.of_tensor[self.slots[slot].tensor].push(slot);
+        self.hold(slot);
         self.outputs.push(Output { slot, completed_by: self.tiles.len() - 1, replaceable });
     }
 
@@ -248,17 +249,17 @@ impl Builder<'_> {
             }
             if tensor.kind == TensorKind::Input && self.of_tensor[read.tensor].is_empty() {
                 let slot = self.load(read.tensor, tensor.whole());
-                self.of_tensor[read.tensor].push(slot);
+                self.hold(slot);
             }
-            self.holders(read.tensor, &needed).into_iter().for_each(|slot| self.read(slot));
+            self.of_tensor[read.tensor].of(&needed).into_iter().for_each(|slot| self.read(slot));
         }
         streamed
     }
 
-    /// The slots of a tensor that hold some of a box.
-    fn holders(&self, tensor: TensorId, part: &NdBox) -> Vec<SlotId> {
-        let holds = |slot: &SlotId| self.slots[*slot].part.meets(part);
-        self.of_tensor[tensor].iter().copied().filter(holds).collect()
+    /// What a slot holds is there from now on.
+    fn hold(&mut self, slot: SlotId) {
+        let Slot { tensor, part, .. } = &self.slots[slot];
+        self.of_tensor[*tensor].add(slot, part, &self.model.tensors[*tensor].shape);
     }
 
     /// The slot of a box that is loaded for the tiles in a row that read it: one of those `held` that has it, or a new
@@ -268,7 +269,7 @@ impl Builder<'_> {
         if let Some(slot) = held.iter().copied().find(|&slot| is_it(&self.slots[slot])) {
             return slot;
         }
-        let sources = self.holders(tensor, &part);
+        let sources = self.of_tensor[tensor].of(&part);
         let slot = self.load(tensor, part);
         self.slots[slot].sources = sources;
         slot

@@ -1,10 +1,12 @@
 //! How a model is laid out in the scratchpad: how its layers are cut, and what is spilled where it is too small.
 
+use std::collections::HashMap;
+
 use super::Job;
 use super::chain::{Chain, Layout, Slot};
-use crate::analysis;
+use crate::analysis::{self, Fit};
 use crate::cost;
-use crate::ir::{IdVec, LayerId, TensorId, TensorKind};
+use crate::ir::{IdVec, LayerId, Operand, TensorId, TensorKind};
 use crate::npu::Npu;
 use crate::units::Bytes;
 
@@ -38,7 +40,13 @@ const LONGEST: u64 = 2;
 
 /// Lays out a job in `budget` bytes of the scratchpad: each layer in the coarsest of its tilings whose tiles are within
 /// `limits`; and, where that is too much, spilled and cut finer, worst tile first, until it fits.
-pub(super) fn lay_out(npu: &Npu, job: &Job, limits: Limits, budget: Bytes) -> Result<(Layout, Chain), TooLarge> {
+pub(super) fn lay_out(
+    npu: &Npu,
+    job: &Job,
+    limits: Limits,
+    budget: Bytes,
+    fits: &mut Fits,
+) -> Result<(Layout, Chain), TooLarge> {
     let (model, analysis) = (job.model, job.analysis);
     let coarsest = |id: LayerId, load: Bytes| {
         let tilings = &analysis.tilings[id];
@@ -51,7 +59,7 @@ pub(super) fn lay_out(npu: &Npu, job: &Job, limits: Limits, budget: Bytes) -> Re
         |tensor: &crate::ir::Tensor| tensor.kind != TensorKind::Weight && tensor.bytes_of(&tensor.whole()) * 2 > budget;
     let spilled: IdVec<TensorId, bool> = model.tensors.iter().map(is_large).collect();
     let refitted = model.layers.iter().map(|_| false).collect();
-    let mut squeeze = Squeeze { npu, job, budget, refitted, layout: Layout { tilings, spilled } };
+    let mut squeeze = Squeeze { npu, job, budget, fits, refitted, layout: Layout { tilings, spilled } };
     if let Some(loads) = limits.loads_in_room {
         let room = squeeze.room(&squeeze.chain());
         let short = |(id, layer)| {
@@ -64,10 +72,33 @@ pub(super) fn lay_out(npu: &Npu, job: &Job, limits: Limits, budget: Bytes) -> Re
     squeeze.run()
 }
 
+/// The fits of a model's layers so far. Networks repeat their layers, and layouts the room of each.
+#[derive(Debug, Default)]
+pub(super) struct Fits(HashMap<(String, Bytes), Option<Fit>>);
+
+impl Fits {
+    fn of(&mut self, npu: &Npu, job: &Job, id: LayerId, spilled: &IdVec<TensorId, bool>, room: Bytes) -> Option<Fit> {
+        let (model, layer, measured) = (job.model, &job.model.layers[id], job.analysis.measured[id]);
+        let dims: Vec<_> = layer.dims.iter().map(|dim| (dim.size, dim.role)).collect();
+        let of_operand = |operand: &Operand| {
+            let tensor = &model.tensors[operand.tensor];
+            // Which of them are the same tensor counts, not which one that is.
+            let first = layer.operands().position(|other| other.tensor == operand.tensor);
+            let is_spilled = spilled[operand.tensor];
+            (first, operand.access.clone(), tensor.shape.clone(), tensor.element_bits, tensor.kind, is_spilled)
+        };
+        let operands: Vec<_> = layer.operands().map(of_operand).collect();
+        let alike = format!("{:?}", (layer.op, layer.lane_operations, measured, dims, layer.reads.len(), operands));
+        let fit = || analysis::fit(model, layer, npu, measured, spilled, room);
+        self.0.entry((alike, room)).or_insert_with(fit).clone()
+    }
+}
+
 struct Squeeze<'a> {
     npu: &'a Npu,
     job: &'a Job<'a>,
     budget: Bytes,
+    fits: &'a mut Fits,
     layout: Layout,
     /// The layers that are cut for the room that they have.
     refitted: IdVec<LayerId, bool>,
@@ -152,8 +183,7 @@ impl Squeeze<'_> {
     /// Cuts a layer for half of its room, where the next tile is loaded while one runs, or for all of it, where they take
     /// turns: whichever is shorter.
     fn refit(&mut self, id: LayerId, room: Bytes) -> bool {
-        let (model, measured) = (self.job.model, self.job.analysis.measured[id]);
-        let fit = |room| analysis::fit(model, &model.layers[id], self.npu, measured, &self.layout.spilled, room);
+        let mut fit = |room| self.fits.of(self.npu, self.job, id, &self.layout.spilled, room);
         let in_half = fit(Bytes(room.get() / 2)).map(|fit| (fit.tiling.compute.max(fit.transfers), fit.tiling));
         let in_all = fit(room).map(|fit| (fit.tiling.compute + fit.transfers, fit.tiling));
         let best = in_half.into_iter().chain(in_all).min_by_key(|(cycles, _)| *cycles);

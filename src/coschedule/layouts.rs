@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::bound::{self, Outline};
 use super::chain::{self, Chain};
-use super::layout::{self, Limits};
+use super::layout::{self, Fits, Limits};
 use super::machine::{NoRoom, Style};
 use super::optimal::counts::{Counts, Line};
 use super::optimal::rules::{self, Measure, Rule};
@@ -251,17 +251,20 @@ fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
     let sram = npu.sram.bytes;
     let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
     let mut why = None;
-    let mut add = |found: &mut Vec<_>, limits, budget| match layout::lay_out(npu, job, limits, budget) {
+    let mut fits = Fits::default();
+    let mut add = |found: &mut Vec<_>, limits, budget| match layout::lay_out(npu, job, limits, budget, &mut fits) {
         Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
         Ok(new) => found.push(new),
         Err(too_large) => why = why.or(Some(too_large)),
     };
     let by_load = |load, is_packed| Limits { load, loads_in_room: None, is_packed };
-    LIMITS.into_iter().for_each(|load| add(&mut found, by_load(load, true), sram));
+    // A limit above the scratchpad's size leaves as much to be cut as none.
+    let limits = |from: usize| LIMITS.into_iter().skip(from).filter(|&load| load == LIMITS[0] || load <= sram);
+    limits(0).for_each(|load| add(&mut found, by_load(load, true), sram));
     let peak = |(_, chain): &(_, Chain)| chain.held(npu.sram.alignment_bytes, |_| true).into_iter().max();
     let peak = found.last().and_then(peak);
     if peak.is_none_or(|peak| peak * jobs * 2 > sram) {
-        LIMITS[FINE..].iter().for_each(|&load| add(&mut found, by_load(load, false), sram));
+        limits(FINE).for_each(|load| add(&mut found, by_load(load, false), sram));
         for (loads, is_packed) in [4, 8, 16].into_iter().flat_map(|loads| [(loads, true), (loads, false)]) {
             add(&mut found, Limits { load: LIMITS[FINE], loads_in_room: Some(loads), is_packed }, sram);
         }

@@ -6,6 +6,7 @@
 mod alone;
 mod bound;
 mod chain;
+mod holders;
 mod layout;
 mod layouts;
 mod machine;
