@@ -56,17 +56,10 @@ impl Space {
     /// Takes `bytes` where they can be written the earliest, if that is after `now`: all that is free by then is as
     /// good. `None` where no hole is long enough.
     pub(super) fn take(&mut self, bytes: Bytes, now: Cycles, side: Side, hole: Hole) -> Option<Place> {
-        let (size, alignment) = (bytes.get().max(1), self.alignment);
+        let size = bytes.get().max(1);
         let holes = self.segments.chunk_by(|a, b| a.free_since.is_some() == b.free_since.is_some());
         let free = holes.filter(|segments| segments[0].free_since.is_some());
-        let places = free.flat_map(|segments| {
-            let place = move |(address, taken)| Place::new(segments, taken, address, now);
-            let places = (0..segments.len()).filter_map(move |i| match side {
-                Side::Low => place_up(segments, i, size, alignment),
-                Side::High => place_down(segments, i, size, alignment),
-            });
-            places.map(place)
-        });
+        let places = free.filter_map(|segments| self.place_in(segments, size, now, side));
         let place = places.min_by_key(|place| {
             let from_end = if side == Side::Low { place.address } else { u64::MAX - place.address };
             (place.ready, if hole == Hole::Smallest { place.hole } else { 0 }, from_end)
@@ -78,6 +71,24 @@ impl Space {
     /// Gives back what was taken; its last users are done at `since`.
     pub(super) fn give(&mut self, address: u64, bytes: Bytes, since: Cycles) {
         self.set(address, address + bytes.get().max(1), Some(since));
+    }
+
+    /// The place in a hole that is ready the earliest; of those alike the nearest to its end.
+    fn place_in(&self, hole: &[Segment], size: u64, now: Cycles, side: Side) -> Option<Place> {
+        let mut best: Option<(u64, Cycles)> = None;
+        for step in 0..hole.len() {
+            let below = best.map_or(Cycles(u64::MAX), |(_, ready)| ready);
+            let better = match side {
+                Side::Low => place_up(&hole[step..], size, self.alignment, now, below),
+                Side::High => place_down(&hole[..hole.len() - step], size, self.alignment, now, below),
+            };
+            best = better.or(best);
+            if best.is_some_and(|(_, ready)| ready == now) {
+                break;
+            }
+        }
+        let (address, ready) = best?;
+        Some(Place { address, ready, hole: hole[hole.len() - 1].end - hole[0].begin })
     }
 
     /// Makes `begin..end` one segment, and joins it with neighbours that say the same.
@@ -118,28 +129,39 @@ impl Space {
     }
 }
 
-impl Place {
-    /// In a hole, taking these of its segments.
-    fn new(hole: &[Segment], taken: &[Segment], address: u64, now: Cycles) -> Self {
-        let ready = taken.iter().filter_map(|segment| segment.free_since).fold(now, Cycles::max);
-        Self { address, ready, hole: hole[hole.len() - 1].end - hole[0].begin }
-    }
-}
-
-/// Where a buffer goes that begins with segment i of a hole, and the segments that it takes.
-fn place_up(hole: &[Segment], i: usize, size: u64, alignment: u64) -> Option<(u64, &[Segment])> {
-    let address = hole[i].begin.checked_next_multiple_of(alignment)?;
+/// Where a buffer goes that begins with the first of some free segments, and when it can be written, if that is earlier
+/// than `below`.
+fn place_up(free: &[Segment], size: u64, alignment: u64, now: Cycles, below: Cycles) -> Option<(u64, Cycles)> {
+    let address = free[0].begin.checked_next_multiple_of(alignment)?;
     let end = address.checked_add(size)?;
-    let taken = hole[i..].iter().position(|segment| segment.end >= end)? + 1;
     // Where all of the first segment is lost to alignment, the next one begins the same place.
-    (address < hole[i].end).then(|| (address, &hole[i..i + taken]))
+    if address >= free[0].end || end > free[free.len() - 1].end {
+        return None;
+    }
+    let mut ready = now;
+    for segment in free {
+        ready = ready.max(segment.free_since?);
+        if ready >= below || segment.end >= end {
+            break;
+        }
+    }
+    (ready < below).then_some((address, ready))
 }
 
-/// The same, of a buffer that ends with segment i.
-fn place_down(hole: &[Segment], i: usize, size: u64, alignment: u64) -> Option<(u64, &[Segment])> {
-    let address = hole[i].end.checked_sub(size)? / alignment * alignment;
-    let first = hole[..=i].iter().rposition(|segment| segment.begin <= address)?;
-    Some((address, &hole[first..=i]))
+/// The same, of a buffer that ends with the last of them.
+fn place_down(free: &[Segment], size: u64, alignment: u64, now: Cycles, below: Cycles) -> Option<(u64, Cycles)> {
+    let address = free[free.len() - 1].end.checked_sub(size)? / alignment * alignment;
+    if address < free[0].begin {
+        return None;
+    }
+    let mut ready = now;
+    for segment in free.iter().rev() {
+        ready = ready.max(segment.free_since?);
+        if ready >= below || segment.begin <= address {
+            break;
+        }
+    }
+    (ready < below).then_some((address, ready))
 }
 
 #[cfg(test)]
