@@ -4,7 +4,8 @@
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
 //! `patterns` recognises what an exporter wrote as several operators, `reorder` moves numbers to where they fuse, and
 //! `narrow` and `blocks` say what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
-//! tensors, so that what only moves indices vanishes into accesses.
+//! tensors, so that what only moves indices vanishes into accesses;
+//! `order` lets the layers run in the order that holds the least.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
@@ -28,6 +29,7 @@ mod mapped;
 mod narrow;
 mod ops;
 mod opsets;
+mod order;
 mod patterns;
 mod payload;
 mod proto;
@@ -199,7 +201,8 @@ pub fn parse(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Erro
 fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wrong>> {
     let proto = proto::decode(bytes).map_err(|kind| vec![(None, kind)])?;
     let fingerprint = fingerprint::of(&proto);
-    build(proto, name, fingerprint, options)
+    let in_file_order = build(proto, name, fingerprint, options)?;
+    Ok(Import { model: order::for_least_peak(in_file_order.model), ..in_file_order })
 }
 
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
