@@ -33,7 +33,7 @@ const FINE: usize = 2;
 const SERIAL_TRIES: usize = 6;
 /// The other ways, where more depends on addresses.
 const TRIES: usize = 16;
-/// Jobs of more tiles together get no more tries than serial, and serial none beside the best.
+/// Jobs of more tiles together get no more tries than serial, in one style, and serial none beside the best.
 const LONG: usize = 1 << 14;
 
 /// What runs, on what, and in which tiles.
@@ -132,8 +132,9 @@ impl<'a> Layouts<'a> {
         let mut no_room = None;
         let is_long = self.is_long();
         let mut left = if *way == Way::Serial || is_long { SERIAL_TRIES } else { TRIES };
+        let styles = [Style::PLAIN, Style::APART].into_iter().take(if is_long { 1 } else { 2 });
         for (_, picks, order) in self.tries(way) {
-            for style in [Style::PLAIN, Style::APART] {
+            for style in styles.clone() {
                 // Until something has room it is that which is asked.
                 let limit = best.as_ref().map(|best| best.cycles.min(limit.unwrap_or(best.cycles)));
                 if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
@@ -190,7 +191,7 @@ impl<'a> Layouts<'a> {
 
     /// The other styles, as long as one helps.
     pub(super) fn restyle(&self, choice: &mut Choice) {
-        for style in Style::ALL {
+        for style in Style::ALL.into_iter().take(if self.is_long() { 1 } else { Style::ALL.len() }) {
             if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
                 let race = self.race(&choice.layouts, &choice.order);
                 if let Ok(Some(cycles)) = race.cycles(&choice.way, style, Some(choice.cycles)) {
