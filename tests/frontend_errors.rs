@@ -12,14 +12,7 @@ fn error(model: &ModelProto) -> String {
 
 /// A loop over a product, whose steps an input says.
 fn looped() -> Graph {
-    let body = Graph::new()
-        .int_input("i", &[])
-        .input("go", &[])
-        .input("state", &[4, 8])
-        .weight("w", &[8, 8])
-        .node("MatMul", &["state", "w"], &["next"], vec![])
-        .output("go", &[])
-        .output("next", &[4, 8]);
+    let body = Graph::step();
     let whole = Graph::new().input("x", &[4, 8]).int_input("n", &[]);
     whole.node("Loop", &["n", "", "x"], &["last"], vec![graph("body", body)]).output("last", &[4, 8])
 }

@@ -71,8 +71,8 @@ impl Tiling {
         let cuts = cuts_of_role(layer, npu, Role::M);
         let mut now = self;
         while tile(&now) > most {
-            let finer = cuts.iter().filter_map(|cut| cut.halve(&now.chunks));
-            let Some(chunks) = finer.into_iter().find(|chunks| writes_boxes(layer, chunks)) else { break };
+            let mut finer = cuts.iter().filter_map(|cut| cut.halve(&now.chunks));
+            let Some(chunks) = finer.find(|chunks| writes_boxes(layer, chunks)) else { break };
             now = Self { outer: now.outer, ..Self::new(model, layer, npu, measured, chunks) };
         }
         now

@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use super::chain::{Chain, ChainTile, SlotId};
+use super::chain::{Chain, ChainTile};
 use crate::analysis::LayerFloor;
 use crate::cost;
 use crate::npu::Npu;
@@ -122,16 +122,14 @@ impl Outline {
 /// The least and the most of `computed by the first k tiles + loads of the others + loads of what is held then`, over
 /// all k. It changes by the same from request to request, so its ends lie in the first or in the last.
 fn passing(npu: &Npu, chain: &Chain, requests: u32) -> (Cycles, Cycles) {
-    let bytes = |slots: &[SlotId]| slots.iter().map(|&slot| chain.slots[slot].bytes).sum::<Bytes>();
     let loads: Cycles = chain.tiles.iter().map(|tile| tile.load_cycles).sum();
     let compute: Cycles = chain.tiles.iter().map(|tile| tile.cycles).sum();
     let others = u64::from(requests.saturating_sub(1));
     let ends = [loads * others, compute * others].map(|beside| {
-        let (mut now, mut held) = (beside + loads, Bytes::ZERO);
+        let mut now = beside + loads;
         let (mut least, mut most) = (now, now);
-        for tile in &chain.tiles {
+        for (tile, held) in chain.tiles.iter().zip(chain.left_after()) {
             now = now + tile.cycles - tile.load_cycles;
-            held = held + tile.load_bytes + bytes(&tile.begins) - bytes(&tile.ends);
             let with_held = now + full_rate(npu, held);
             (least, most) = (least.min(with_held), most.max(with_held));
         }

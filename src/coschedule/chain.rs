@@ -139,6 +139,15 @@ impl Chain {
         self.tiles.iter().map(of_tile).collect()
     }
 
+    /// The bytes that later tiles still use, after each tile.
+    pub(crate) fn left_after(&self) -> impl Iterator<Item = Bytes> {
+        let bytes = |slots: &[SlotId]| slots.iter().map(|&slot| self.slots[slot].bytes).sum::<Bytes>();
+        self.tiles.iter().scan(Bytes::ZERO, move |held, tile| {
+            *held = *held + tile.load_bytes + bytes(&tile.begins) - bytes(&tile.ends);
+            Some(*held)
+        })
+    }
+
     /// Whether anything is loaded that was stored before.
     pub(crate) fn spills(&self) -> bool {
         self.slots.iter().any(|slot| !slot.sources.is_empty())

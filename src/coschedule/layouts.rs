@@ -132,9 +132,8 @@ impl<'a> Layouts<'a> {
         let mut no_room = None;
         let is_long = self.is_long();
         let mut left = if *way == Way::Serial || is_long { SERIAL_TRIES } else { TRIES };
-        let styles = [Style::PLAIN, Style::APART].into_iter().take(if is_long { 1 } else { 2 });
         for (_, picks, order) in self.tries(way) {
-            for style in styles.clone() {
+            for style in self.styles([Style::PLAIN, Style::APART]) {
                 // Until something has room it is that which is asked.
                 let limit = best.as_ref().map(|best| best.cycles.min(limit.unwrap_or(best.cycles)));
                 if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
@@ -169,6 +168,11 @@ impl<'a> Layouts<'a> {
         self.of_jobs.iter().zip(&self.requests).map(tiles).fold(0, usize::saturating_add) > LONG
     }
 
+    /// These styles; of long jobs the first alone.
+    fn styles<const N: usize>(&self, of: [Style; N]) -> impl Iterator<Item = Style> {
+        of.into_iter().take(if self.is_long() { 1 } else { N })
+    }
+
     /// From a choice on, each job alone tries its other layouts on the machine, for as long as that helps.
     fn descend(&self, best: &mut Choice) {
         let mut before = None;
@@ -191,7 +195,7 @@ impl<'a> Layouts<'a> {
 
     /// The other styles, as long as one helps.
     pub(super) fn restyle(&self, choice: &mut Choice) {
-        for style in Style::ALL.into_iter().take(if self.is_long() { 1 } else { Style::ALL.len() }) {
+        for style in self.styles(Style::ALL) {
             if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
                 let race = self.race(&choice.layouts, &choice.order);
                 if let Ok(Some(cycles)) = race.cycles(&choice.way, style, Some(choice.cycles)) {

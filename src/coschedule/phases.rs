@@ -21,7 +21,7 @@ use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
 /// A job at points of its way, from 0, where nothing is done, to the end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Course {
     /// Cycles that are computed before each point.
     compute: Vec<i128>,
@@ -34,49 +34,39 @@ pub(super) struct Course {
 }
 
 impl Course {
-    fn new(is_between: bool) -> Self {
-        Self { compute: vec![0], loads: vec![0], held: vec![0], is_between }
+    /// At its start; `None` where it would have too many points.
+    fn new(is_between: bool, points: usize, requests: u32) -> Option<Self> {
+        let is_short = points.saturating_mul(requests as usize) <= MOST_POINTS;
+        is_short.then(|| Self { compute: vec![0], loads: vec![0], held: vec![0], is_between })
     }
 
-    fn step(&mut self, compute: Cycles, loads: Bytes, held: i128) {
-        let last = self.compute.len() - 1;
+    fn step(&mut self, compute: Cycles, loads: Bytes, held: Bytes) {
+        let last = self.end();
         self.compute.push(self.compute[last] + i128::from(compute.get()));
         self.loads.push(self.loads[last] + i128::from(loads.get()));
-        self.held.push(held);
+        self.held.push(i128::from(held.get()));
     }
 
     /// The tiles of all requests: a point after each. `None` if they are too many.
     pub(super) fn of_tiles(chain: &Chain, requests: u32) -> Option<Self> {
-        is_short(chain.tiles.len(), requests).then(|| Self::along_tiles(chain, requests))
-    }
-
-    fn along_tiles(chain: &Chain, requests: u32) -> Self {
-        let mut course = Self::new(false);
+        let mut course = Self::new(false, chain.tiles.len(), requests)?;
         for _ in 0..requests {
-            let mut held = 0;
-            for tile in &chain.tiles {
-                let bytes = |slot: &_| i128::from(chain.slots[*slot].bytes.get());
-                held += tile.loads.iter().chain(&tile.begins).map(bytes).sum::<i128>();
-                held -= tile.ends.iter().map(bytes).sum::<i128>();
+            for (tile, held) in chain.tiles.iter().zip(chain.left_after()) {
                 course.step(tile.cycles, tile.load_bytes, held);
             }
         }
-        course
+        Some(course)
     }
 
     /// The layers of all requests, however they are tiled. `None` if they are too many.
     pub(super) fn of_layers(floor: &[LayerFloor], requests: u32) -> Option<Self> {
-        is_short(floor.len(), requests).then(|| Self::along_layers(floor, requests))
-    }
-
-    fn along_layers(floor: &[LayerFloor], requests: u32) -> Self {
-        let mut course = Self::new(true);
+        let mut course = Self::new(true, floor.len(), requests)?;
         for _ in 0..requests {
             for layer in floor {
-                course.step(layer.compute, layer.loads, i128::from(layer.passed_on.get()));
+                course.step(layer.compute, layer.loads, layer.passed_on);
             }
         }
-        course
+        Some(course)
     }
 
     fn end(&self) -> usize {
@@ -89,10 +79,6 @@ const MOST_POINTS: usize = 1 << 18;
 
 /// For no more points of A, times points of B, is the least way of B found: some milliseconds.
 const MOST_STEPS: usize = 1 << 18;
-
-fn is_short(points: usize, requests: u32) -> bool {
-    points.saturating_mul(requests as usize) <= MOST_POINTS
-}
 
 /// The bound for two jobs; 0 for any other number of them, and where one of them is too long.
 pub(super) fn bound(npu: &Npu, courses: impl Iterator<Item = Option<Course>>) -> Cycles {

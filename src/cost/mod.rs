@@ -39,8 +39,8 @@ pub fn transfer_cost(npu: &Npu, bytes: Bytes) -> TransferCost {
     TransferCost { bursts, cycles: saturate(busy + u128::from(dram.setup_cycles)) }
 }
 
-/// Cycles of one compute command over a box of the iterations of a model's gemm or vector layer. `last` says whether it is the
-/// layer's last command in its request, which alone waits for a double-buffered array to drain.
+/// Cycles of one compute command over a box of the iterations of a model's gemm or vector layer. `last` says whether it
+/// is the layer's last command in its request, which alone waits for a double-buffered array to drain.
 ///
 /// Formula of a vector box of e points: `⌈e · lane_operations / lanes⌉ + command_cycles`; of a product see
 /// [`product_cycles`]. A measured layer's tiles have no cost of their own: see [`measured_share`].

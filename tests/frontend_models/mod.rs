@@ -24,6 +24,18 @@ impl Graph {
         Self { graph: GraphProto::new() }
     }
 
+    /// The body of a loop over a product, whose state of 4 × 8 is multiplied by weights.
+    pub(crate) fn step() -> Self {
+        Self::new()
+            .int_input("i", &[])
+            .input("go", &[])
+            .input("state", &[4, 8])
+            .weight("w", &[8, 8])
+            .node("MatMul", &["state", "w"], &["next"], vec![])
+            .output("go", &[])
+            .output("next", &[4, 8])
+    }
+
     /// A float input.
     pub(crate) fn input(mut self, name: &str, shape: &[i64]) -> Self {
         self.graph.input.push(value(name, shape, FLOAT));
