@@ -5,7 +5,7 @@ mod frontend_models;
 
 use frontend_models::{Graph, int, ints};
 use layerweaver::frontend::{Import, Options, parse};
-use layerweaver::ir::{Model, TensorKind};
+use layerweaver::ir::{Model, Op, TensorKind};
 use onnx_protobuf::{
     AttributeProto, Message, ModelProto, OperatorSetIdProto, TensorProto, attribute_proto::AttributeType,
 };
@@ -38,6 +38,11 @@ fn in_opset(graph: &Graph, version: i64) -> ModelProto {
 
 fn kinds(model: &Model) -> Vec<&str> {
     model.layers.iter().map(|layer| layer.kind.as_str()).collect()
+}
+
+/// Of each product.
+fn macs(model: &Model) -> Vec<u64> {
+    model.layers.iter().filter(|layer| layer.op == Op::Gemm).map(|layer| layer.whole().volume()).collect()
 }
 
 fn shapes(model: &Model, kind: TensorKind) -> Vec<&[u64]> {
@@ -148,23 +153,45 @@ fn a_declared_shape_within_that_is_wrong() {
     );
 }
 
-/// ONNX Runtime pads channels to blocks of 8 or 16: the weight has 24 of them as 32, the input has 24.
+/// ONNX Runtime pads channels to blocks of 8 or 16: the weight has 24 of them as 32, the input has 24, which come last.
 #[test]
 fn blocks_of_channels() {
     let graph = Graph::new()
-        .input("x", &[1, 24, 8, 8])
+        .input("x", &[1, 8, 9, 24])
         .weight("w", &[32, 32, 3, 3])
         .weight("b", &[32])
-        .node("ReorderInput", &["x"], &["r"], vec![])
+        .node("ReorderInput", &["x"], &["r"], vec![int("channels_last", 1)])
         .node("Conv", &["r", "w", "b"], &["c"], vec![ints("pads", &[1, 1, 1, 1])])
         .node("MaxPool", &["c"], &["p"], vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])])
         .node("Upsample", &["p"], &["u"], vec![ints("scales", &[1, 1, 2, 2])])
-        .node("ReorderOutput", &["u"], &["y"], vec![int("channels", 30)])
-        .output("y", &[1, 30, 8, 8]);
+        .node("ReorderOutput", &["u"], &["y"], vec![int("channels", 30), int("channels_last", 1)])
+        .output("y", &[1, 8, 8, 30]);
     let import = import(&of_domain(&graph, "com.microsoft.nchwc", 1));
-    assert_eq!(shapes(&import.model, TensorKind::Output), [[1, 30, 8, 8]]);
-    let product = import.model.layers.iter().find(|layer| layer.kind == "Conv").unwrap();
-    assert_eq!(product.whole().volume(), 64 * 32 * 24 * 9);
+    assert_eq!(kinds(&import.model), ["Conv", "MaxPool", "Upsample", "ReorderOutput"]);
+    assert_eq!(shapes(&import.model, TensorKind::Output), [[1, 8, 8, 30]]);
+    assert_eq!(macs(&import.model), [72 * 32 * 24 * 9]);
+    assert_eq!(warnings(&import), [""; 0]);
+}
+
+/// Of 12 channels with a weight each ONNX Runtime 1.18.1 makes 16 groups, behind an input that has only 12; what is added
+/// has 16 too.
+#[test]
+fn blocks_of_channels_with_a_weight_each() {
+    let graph = Graph::new()
+        .input("x", &[1, 12, 8, 8])
+        .weight("w", &[16, 12, 1, 1])
+        .weight("each", &[16, 1, 3, 3])
+        .node("Conv", &["x", "w"], &["a"], vec![])
+        .node("ReorderInput", &["x"], &["r"], vec![])
+        .node("Conv", &["r", "each"], &["c"], vec![ints("pads", &[1, 1, 1, 1]), int("group", 16)])
+        .node("Add", &["c", "a"], &["s"], vec![])
+        .node("ReorderOutput", &["s"], &["y"], vec![int("channels", 12)])
+        .output("y", &[1, 12, 8, 8]);
+    let mut model = of_domain(&graph, "com.microsoft.nchwc", 1);
+    model.graph.as_mut().unwrap().node[3].domain.clear();
+    let import = import(&model);
+    assert_eq!(kinds(&import.model), ["Conv", "Conv", "ReorderOutput"]);
+    assert_eq!(macs(&import.model), [64 * 16 * 12, 64 * 16 * 9]);
     assert_eq!(warnings(&import), [""; 0]);
 }
 
