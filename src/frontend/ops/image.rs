@@ -7,14 +7,13 @@ use crate::frontend::fact::Fact;
 use crate::frontend::view::combine;
 use crate::ir::{Access, Role};
 
-/// Pad: what is read outside of the input is padding; negative pads cut off. Since version 11 the pads are an input,
-/// since 18 the axes too.
+/// Pad: what is read outside of the input is padding; negative pads cut off. Since version 11 the pads are an input, as
+/// they are of ORT's own Pad; since 18 the axes too.
 pub(super) fn pad(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let pads = match (cx.opset < 11, cx.opset < 2) {
-        (_, true) => cx.int_list("paddings")?.unwrap_or_default(),
-        (true, false) => cx.int_list("pads")?.unwrap_or_default(),
-        (false, false) => cx.ints(1)?,
+    let pads = match (cx.int_list("pads")?, cx.int_list("paddings")?) {
+        (Some(pads), _) | (None, Some(pads)) => pads,
+        (None, None) => cx.ints(1)?,
     };
     let named = match cx.optional_ints(3)? {
         Some(named) => named.iter().map(|&at| axis(at, x.rank())).collect::<Result<_, _>>()?,

@@ -101,6 +101,26 @@ pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     Ok(Lowered::new(vec![Fact::at_run_time(shape, a.element)], Form::Nest(nest)))
 }
 
+/// BiasSplitGelu: to the last axis a bias is added, and its first half multiplied by the GELU of its second.
+pub(super) fn split_gelu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, bias) = (cx.input(0)?, cx.input(1)?);
+    let halves = x.shape.split_last().filter(|(last, _)| last.is_multiple_of(2) && bias.shape == [**last]);
+    let Some((&width, outer)) = halves else {
+        let (x, bias) = (shown(&x.shape), shown(&bias.shape));
+        return Err(Refusal::new(format!("has input {x} and bias {bias}, which do not fit")));
+    };
+    let shape = [outer, &[width / 2]].concat();
+    let mut nest = Nest::vector(lanes::of(cx.op()));
+    nest.write = nest.axes(&shape, |_| false);
+    let first = nest.write.clone();
+    let second = compose(&super::shifted(shape.len(), outer.len(), signed(width / 2)?), &first)?;
+    for half in [first, second] {
+        nest.read(1, Access(half.0[outer.len()..].to_vec()));
+        nest.read(0, half);
+    }
+    Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest)))
+}
+
 /// QLinearConcat: a scale and a zero point behind each input, and before them all the output's. Dequantised, put together
 /// and quantised again, so that it is what pairs around a Concat are.
 pub(super) fn quantized_concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {

@@ -19,6 +19,7 @@ mod matmul;
 mod microsoft;
 mod movement;
 mod nest;
+mod nhwc;
 mod normalize;
 mod packed;
 mod pointwise;
