@@ -5,7 +5,7 @@ mod frontend_models;
 
 use frontend_models::{Graph, int, ints};
 use layerweaver::frontend::{Import, Options, parse};
-use layerweaver::ir::{Model, TensorKind};
+use layerweaver::ir::{Model, Op, TensorKind};
 use onnx_protobuf::{
     AttributeProto, Message, ModelProto, OperatorSetIdProto, TensorProto, attribute_proto::AttributeType,
 };
@@ -38,6 +38,11 @@ fn in_opset(graph: &Graph, version: i64) -> ModelProto {
 
 fn kinds(model: &Model) -> Vec<&str> {
     model.layers.iter().map(|layer| layer.kind.as_str()).collect()
+}
+
+/// Of each product.
+fn macs(model: &Model) -> Vec<u64> {
+    model.layers.iter().filter(|layer| layer.op == Op::Gemm).map(|layer| layer.whole().volume()).collect()
 }
 
 fn shapes(model: &Model, kind: TensorKind) -> Vec<&[u64]> {
@@ -148,23 +153,45 @@ fn a_declared_shape_within_that_is_wrong() {
     );
 }
 
-/// ONNX Runtime pads channels to blocks of 8 or 16: the weight has 24 of them as 32, the input has 24.
+/// ONNX Runtime pads channels to blocks of 8 or 16: the weight has 24 of them as 32, the input has 24, which come last.
 #[test]
 fn blocks_of_channels() {
     let graph = Graph::new()
-        .input("x", &[1, 24, 8, 8])
+        .input("x", &[1, 8, 9, 24])
         .weight("w", &[32, 32, 3, 3])
         .weight("b", &[32])
-        .node("ReorderInput", &["x"], &["r"], vec![])
+        .node("ReorderInput", &["x"], &["r"], vec![int("channels_last", 1)])
         .node("Conv", &["r", "w", "b"], &["c"], vec![ints("pads", &[1, 1, 1, 1])])
         .node("MaxPool", &["c"], &["p"], vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])])
         .node("Upsample", &["p"], &["u"], vec![ints("scales", &[1, 1, 2, 2])])
-        .node("ReorderOutput", &["u"], &["y"], vec![int("channels", 30)])
-        .output("y", &[1, 30, 8, 8]);
+        .node("ReorderOutput", &["u"], &["y"], vec![int("channels", 30), int("channels_last", 1)])
+        .output("y", &[1, 8, 8, 30]);
     let import = import(&of_domain(&graph, "com.microsoft.nchwc", 1));
-    assert_eq!(shapes(&import.model, TensorKind::Output), [[1, 30, 8, 8]]);
-    let product = import.model.layers.iter().find(|layer| layer.kind == "Conv").unwrap();
-    assert_eq!(product.whole().volume(), 64 * 32 * 24 * 9);
+    assert_eq!(kinds(&import.model), ["Conv", "MaxPool", "Upsample", "ReorderOutput"]);
+    assert_eq!(shapes(&import.model, TensorKind::Output), [[1, 8, 8, 30]]);
+    assert_eq!(macs(&import.model), [72 * 32 * 24 * 9]);
+    assert_eq!(warnings(&import), [""; 0]);
+}
+
+/// Of 12 channels with a weight each ONNX Runtime 1.18.1 makes 16 groups, behind an input that has only 12; what is added
+/// has 16 too.
+#[test]
+fn blocks_of_channels_with_a_weight_each() {
+    let graph = Graph::new()
+        .input("x", &[1, 12, 8, 8])
+        .weight("w", &[16, 12, 1, 1])
+        .weight("each", &[16, 1, 3, 3])
+        .node("Conv", &["x", "w"], &["a"], vec![])
+        .node("ReorderInput", &["x"], &["r"], vec![])
+        .node("Conv", &["r", "each"], &["c"], vec![ints("pads", &[1, 1, 1, 1]), int("group", 16)])
+        .node("Add", &["c", "a"], &["s"], vec![])
+        .node("ReorderOutput", &["s"], &["y"], vec![int("channels", 12)])
+        .output("y", &[1, 12, 8, 8]);
+    let mut model = of_domain(&graph, "com.microsoft.nchwc", 1);
+    model.graph.as_mut().unwrap().node[3].domain.clear();
+    let import = import(&model);
+    assert_eq!(kinds(&import.model), ["Conv", "Conv", "ReorderOutput"]);
+    assert_eq!(macs(&import.model), [64 * 16 * 12, 64 * 16 * 9]);
     assert_eq!(warnings(&import), [""; 0]);
 }
 
@@ -287,4 +314,79 @@ fn what_follows_a_bound_has_it_too() {
     };
     assert_eq!(given([("n", 7), ("t", 5)]), [2, 5]);
     assert_eq!(given([("n", 7), ("t", 50)]), [2, 7], "no more than there are");
+}
+
+/// Of torchvision's detectors: an image of 300×400 is scaled by min(800 / 300, 1333 / 400), in floats.
+#[test]
+fn sizes_that_detectors_compute() {
+    let graph = Graph::new()
+        .input("x", &[1, 3, 300, 400])
+        .int_tensor("sizes", &[2], &[300, 400])
+        .number("least", 800.0)
+        .number("most", 1333.0)
+        .node("ReduceMin", &["sizes"], &["short"], vec![int("keepdims", 0)])
+        .node("ReduceMax", &["sizes"], &["long"], vec![int("keepdims", 0)])
+        .node("Cast", &["short"], &["short float"], vec![int("to", 1)])
+        .node("Cast", &["long"], &["long float"], vec![int("to", 1)])
+        .node("Reciprocal", &["short float"], &["by short"], vec![])
+        .node("Reciprocal", &["long float"], &["by long"], vec![])
+        .node("Mul", &["by short", "least"], &["up"], vec![])
+        .node("Mul", &["by long", "most"], &["down"], vec![])
+        .node("Min", &["up", "down"], &["scale"], vec![])
+        .node("Cast", &["sizes"], &["sizes float"], vec![int("to", 1)])
+        .node("Mul", &["sizes float", "scale"], &["scaled"], vec![])
+        .node("Floor", &["scaled"], &["whole"], vec![])
+        .node("Cast", &["whole"], &["target"], vec![int("to", 7)])
+        .int_tensor("front", &[2], &[1, 3])
+        .node("Concat", &["front", "target"], &["shape"], vec![int("axis", 0)])
+        .node("Resize", &["x", "", "", "shape"], &["y"], vec![])
+        .output("y", &[1, 3, 800, 1066]);
+    let import = import(&graph.model());
+    assert_eq!(shapes(&import.model, TensorKind::Output), [[1, 3, 800, 1066]]);
+    assert_eq!((kinds(&import.model), warnings(&import)), (vec!["Resize"], vec![]));
+}
+
+/// The best of two levels side by side, and where they were. Each index is made with its value, so that it reads that part
+/// of the whole that its own layer wrote.
+#[test]
+fn the_best_of_several_levels() {
+    let graph = Graph::new()
+        .input("a", &[30])
+        .input("b", &[20])
+        .int_tensor("k", &[1], &[5])
+        .node("TopK", &["a", "k"], &["best a", "at a"], vec![])
+        .node("TopK", &["b", "k"], &["best b", "at b"], vec![])
+        .node("Concat", &["best a", "best b"], &["best"], vec![int("axis", 0)])
+        .node("Concat", &["at a", "at b"], &["at"], vec![int("axis", 0)])
+        .node("Gather", &["best", "at"], &["y"], vec![])
+        .output("y", &[10]);
+    let model = import(&graph.model()).model;
+    assert_eq!(kinds(&model), ["TopK", "TopK", "TopK", "TopK", "Gather"]);
+}
+
+/// The last state is made from all steps, which then have a tensor of their own and are moved to their part.
+#[test]
+fn all_steps_and_the_last_state() {
+    let graph = Graph::new()
+        .input("x", &[5, 2, 8])
+        .input("other", &[5, 1, 2, 16])
+        .weight("w", &[1, 64, 8])
+        .weight("r", &[1, 64, 16])
+        .node("LSTM", &["x", "w", "r"], &["all", "last"], vec![int("hidden_size", 16)])
+        .node("Concat", &["all", "other"], &["y"], vec![int("axis", 0)])
+        .output("y", &[10, 1, 2, 16])
+        .output("last", &[1, 2, 16]);
+    let model = import(&graph.model()).model;
+    assert_eq!(kinds(&model), ["LSTM", "LSTM", "Concat", "Concat"]);
+}
+
+#[test]
+fn a_pad_of_nothing_is_no_work() {
+    let graph = Graph::new()
+        .input("x", &[4, 8])
+        .int_tensor("pads", &[4], &[0; 4])
+        .node("Pad", &["x", "pads"], &["p"], vec![])
+        .node("Relu", &["p"], &["y"], vec![])
+        .output("y", &[4, 8]);
+    assert_eq!(kinds(&import(&graph.model()).model), ["Relu"]);
 }

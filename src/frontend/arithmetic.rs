@@ -1,6 +1,6 @@
 //! The arithmetic that exporters do with shapes, on whole numbers and on the floats that scale them.
 
-use super::fact::ElementType;
+use super::fact::{ElementType, Fact, Known};
 
 /// An element of a constant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +45,36 @@ impl Number {
             }
         })
     }
+}
+
+/// An element of a constant that is followed.
+pub(super) fn element(fact: &Fact, index: usize) -> Option<Number> {
+    match &fact.known {
+        Known::Ints(ints) => ints.get(index).copied().map(Number::Int),
+        Known::Floats(floats) => floats.get(index).copied().map(Number::Float),
+        Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Sequence(_) => None,
+    }
+}
+
+/// What is known of elements that are these numbers, each of which the type has.
+pub(super) fn known(
+    numbers: impl Iterator<Item = Option<Number>>,
+    shape: &[u64],
+    element: ElementType,
+) -> Option<Known> {
+    let (mut ints, mut floats) = (Vec::new(), Vec::new());
+    for number in numbers {
+        match number? {
+            Number::Int(int) => ints.push(int),
+            Number::Float(float) => floats.push(float),
+        }
+    }
+    let fact = match element {
+        ElementType::Int(_) | ElementType::Bool => Fact::ints(shape.to_vec(), element, Some(ints)),
+        ElementType::Float(_) => Fact::floats(shape.to_vec(), element, Some(floats)),
+        ElementType::NarrowFloat(_) | ElementType::Other => return None,
+    };
+    Some(fact.known)
 }
 
 /// One element of a pointwise operator; `None` where the result is not a number, or is not followed.
@@ -115,6 +145,7 @@ fn floats(op: &str, arguments: &[f64]) -> Option<Number> {
         ("Min", &[a, b]) => Number::Float(a.min(b)),
         ("Max", &[a, b]) => Number::Float(a.max(b)),
         ("Neg", &[a]) => Number::Float(-a),
+        ("Reciprocal", &[a]) => Number::Float(1.0 / a),
         ("Abs", &[a]) => Number::Float(a.abs()),
         ("Relu", &[a]) => Number::Float(a.max(0.0)),
         ("Ceil", &[a]) => Number::Float(a.ceil()),

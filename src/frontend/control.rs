@@ -26,8 +26,7 @@ pub(super) fn decide(
         "If" => branch(node, inputs)?,
         "Loop" => steps(node, inputs, options)?,
         "SequenceMap" => (Choice::Map(mapped(graph, node, inputs)?), None),
-        _ if node.name.opset < 9 => return Err(Refusal::new("has the form of operator set 8, which is not known")),
-        _ => (Choice::Scan(scanned(node, inputs)?), None),
+        _ => scanned(node, inputs)?,
     };
     Ok((Decision { position: node.position, choice }, note))
 }
@@ -68,19 +67,27 @@ fn steps(node: &Node, inputs: &[Option<&Fact>], options: &Options) -> Result<(Ch
     Ok((Choice::Loop(steps), Some(Note::Size(what))))
 }
 
-/// The steps of a Scan: the size of what is scanned.
-fn scanned(node: &Node, inputs: &[Option<&Fact>]) -> Result<u64, Refusal> {
+/// The steps of a Scan: the size of what is scanned. Before version 9 that has a batch in front.
+fn scanned(node: &Node, inputs: &[Option<&Fact>]) -> Result<(Choice, Option<Note>), Refusal> {
     let unfit = || Refusal::new("has inputs that do not fit its attribute 'num_scan_inputs'");
     let count = attribute(node, "num_scan_inputs").and_then(|found| usize::try_from(found.i).ok());
     let first = count.and_then(|count| inputs.len().checked_sub(count)).ok_or_else(unfit)?;
-    let axis = attribute(node, "scan_input_axes").and_then(|axes| axes.ints.first().copied()).unwrap_or(0);
     let shape = &inputs.get(first).copied().flatten().ok_or_else(unfit)?.shape;
+    let within = |size: u64| {
+        let too_many = || Refusal::new(format!("scans {size} slices, more than {MOST_STEPS}"));
+        (size <= MOST_STEPS).then_some(size).ok_or_else(too_many)
+    };
+    if node.name.opset < 9 {
+        let &[items, steps, ..] = &shape[..] else { return Err(unfit()) };
+        within(items.saturating_mul(steps))?;
+        let what = format!("is given the lengths of its sequences; all are taken to have {steps} steps, the most");
+        let has_lengths = inputs.first().is_some_and(Option::is_some);
+        return Ok((Choice::Batch { items, steps }, has_lengths.then_some(Note::Cost(what))));
+    }
+    let axis = attribute(node, "scan_input_axes").and_then(|axes| axes.ints.first().copied()).unwrap_or(0);
     let axis = if axis < 0 { axis.checked_add_unsigned(shape.len() as u64) } else { Some(axis) };
     let size = axis.and_then(|axis| shape.get(usize::try_from(axis).ok()?).copied()).ok_or_else(unfit)?;
-    match size {
-        0..=MOST_STEPS => Ok(size),
-        _ => Err(Refusal::new(format!("scans {size} slices, more than {MOST_STEPS}"))),
-    }
+    Ok((Choice::Scan(within(size)?), None))
 }
 
 /// What the body of a SequenceMap is given, for each tensor of the first sequence: that of each sequence, and tensors as

@@ -147,42 +147,51 @@ impl Inference<'_> {
     /// The form of a node, and facts of its outputs.
     fn node(&mut self, graph: &Graph, id: NodeId) -> Form {
         let node = &graph.nodes[id];
-        let opset = node.name.opset;
-        let op = ops::find(node);
-        if op.is_none() && !control::is_control(node) && self.declared_outputs(graph, node).is_none() {
+        if !control::is_control(node) && ops::find(node).is_none() && self.declared_outputs(graph, node).is_none() {
             self.note_unknown(node);
             return Form::Constant;
         }
-        let mut inputs = Vec::with_capacity(node.inputs.len());
-        for input in &node.inputs {
-            match input.map(|value| self.facts[value].as_ref()) {
-                None => inputs.push(None),
-                Some(Some(fact)) => inputs.push(Some(fact)),
-                Some(None) => return Form::Constant,
-            }
-        }
+        let Some(inputs) = self.inputs(node) else { return Form::Constant };
         if control::is_control(node) {
+            let decided = control::decide(graph, node, &inputs, self.options);
             if node.name.op == "Loop" {
                 self.met.loops.insert(node.name.name.clone());
             }
-            return match control::decide(graph, node, &inputs, self.options) {
+            return match decided {
                 Ok((decision, note)) => self.decide(node, decision, note),
                 Err(refusal) => self.refuse(node, refusal),
             };
         }
         // Without inputs, an operator that is no constant makes random numbers.
         let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
+        match self.lower(graph, node, inputs) {
+            Ok(lowered) => self.note(graph, node, lowered, all_constant),
+            Err(refusal) => self.refuse(node, refusal),
+        }
+    }
+
+    /// What is known of a node's inputs; `None` where one depends on an error.
+    fn inputs(&self, node: &Node) -> Option<Vec<Option<&Fact>>> {
+        let fact = |&input: &Option<ValueId>| match input {
+            Some(value) => self.facts[value].as_ref().map(Some),
+            None => Some(None),
+        };
+        node.inputs.iter().map(fact).collect()
+    }
+
+    /// What an operator is by its rule or, where it has none, by what the file says of its outputs.
+    fn lower(&self, graph: &Graph, node: &Node, inputs: Vec<Option<&Fact>>) -> Result<Lowered, Refusal> {
         let cx = Context::new(node, inputs, self.options.dims.get(&node.name.name).copied());
-        let lowered = match op {
-            Some(op) if opset < op.since => Err(Refusal::new(format!(
-                "has the form of operator set {opset}, of which the oldest that is known is {}",
-                op.since
-            ))),
+        match ops::find(node) {
             Some(op) => (op.lower)(&cx),
             None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
-        };
+        }
+    }
+
+    /// Notes what an operator is: its body stands in for it, if it has one and is not known before the model runs.
+    fn note(&mut self, graph: &Graph, node: &Node, lowered: Lowered, all_constant: bool) -> Form {
         match lowered {
-            Ok(Lowered { outputs, form, warning, body: Some(body) }) if !all_constant || outputs.is_empty() => {
+            Lowered { outputs, form, warning, body: Some(body) } if !all_constant || outputs.is_empty() => {
                 if !outputs.is_empty() {
                     self.settle(node, Lowered::new(outputs, form), false);
                 }
@@ -190,8 +199,7 @@ impl Inference<'_> {
                 let choice = Choice::Body(body, others.iter().map(|&value| graph.name(value)).collect());
                 self.decide(node, Decision { position: node.position, choice }, warning)
             }
-            Ok(lowered) => self.settle(node, lowered, all_constant),
-            Err(refusal) => self.refuse(node, refusal),
+            lowered => self.settle(node, lowered, all_constant),
         }
     }
 

@@ -15,7 +15,12 @@ impl Emitter<'_> {
         let mut is_result: IdVec<ValueId, bool> = graph.values.iter().map(|_| false).collect();
         for (node, form) in self.typed.forms.iter_with_ids() {
             match (form, &groups.anchored[node]) {
-                (_, Some(group)) => is_result[group.result] = true,
+                // What makes another output of it reads the whole tensor, so that it needs one of its own.
+                (_, Some(group)) => {
+                    let others = self.others(node);
+                    is_result[group.result] = others.iter().all(|&output| self.is_alike(output, group.result));
+                    others.into_iter().for_each(|output| is_result[output] = true);
+                }
                 (Form::Concat { axis: _ }, None) => {
                     graph.nodes[node].outputs.iter().flatten().for_each(|&output| is_result[output] = true);
                 }

@@ -169,21 +169,30 @@ impl Emitter<'_> {
     }
 
     /// The outputs of a nest but the first: statistics, indices, last states. A layer each, of one operation for an
-    /// element, that needs all of the first.
+    /// element, that needs all of the first or, where that has the same shape, the same element.
     fn other_outputs(&mut self, node: NodeId, first: ValueId) -> Result<(), Wrong> {
-        for output in self.typed.graph.nodes[node].outputs.iter().skip(1).flatten().copied() {
-            if !self.uses.is_used(output) || self.typed.facts[output].is_constant() {
-                continue;
-            }
+        for output in self.others(node) {
             let mut nest = Nest::vector(ops::MOVE);
             let all = nest.axes(&self.typed.facts[output].shape, |_| false);
-            let reads = vec![Operand { tensor: self.place(first)?.tensor, access: None }];
+            let Place { tensor, map, through: _ } = self.place(first)?;
+            let access = if self.is_alike(output, first) { compose(&map, &all).ok() } else { None };
+            let reads = vec![Operand { tensor, access }];
             self.push(node, Draft::new(BTreeSet::from([node]), nest, reads), output, &all)?;
             let name = &self.typed.graph.values[output].name;
             let what = format!("has its output '{name}' costed as one vector operation for each element");
             self.warnings.push((self.typed.graph.nodes[node].name.clone(), what));
         }
         Ok(())
+    }
+
+    /// The outputs of a node but the first that somebody needs.
+    fn others(&self, node: NodeId) -> Vec<ValueId> {
+        let is_needed = |&output: &ValueId| self.uses.is_used(output) && !self.typed.facts[output].is_constant();
+        self.typed.graph.nodes[node].outputs.iter().skip(1).flatten().copied().filter(is_needed).collect()
+    }
+
+    fn is_alike(&self, one: ValueId, other: ValueId) -> bool {
+        self.typed.facts[one].shape == self.typed.facts[other].shape
     }
 
     /// Whether a group's first node scales each channel.

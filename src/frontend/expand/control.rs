@@ -29,6 +29,12 @@ pub(in super::super) enum Choice {
     Loop(u64),
     /// Of a Scan: so many steps.
     Scan(u64),
+    /// Of a Scan as it was before version 9: so many steps for each item of its batch.
+    Batch {
+        /// How many items.
+        items: u64,
+        steps: u64,
+    },
     /// Of a SequenceMap: what each step is given.
     Map(Vec<Vec<String>>),
 }
@@ -68,31 +74,38 @@ struct Bodies {
 impl Bodies {
     fn place(&mut self, node: &NodeProto, choice: &Choice) -> Option<()> {
         let prefix = &node.output.iter().find(|name| !name.is_empty())?.clone();
-        match *choice {
-            Choice::Body(ref body, ref others) => {
-                self.weights(body, prefix);
-                let results = self.body(body, prefix, prefix, &[&node.input[..], others].concat())?;
-                self.results(results, &node.output);
-                Some(())
+        let body = match choice {
+            Choice::Body(body, _) => body,
+            Choice::Branch(branch) => attribute(node, branch)?.g.as_ref()?,
+            Choice::Loop(_) | Choice::Scan(_) | Choice::Batch { items: _, steps: _ } | Choice::Map(_) => {
+                attribute(node, "body")?.g.as_ref()?
             }
-            Choice::Branch(branch) => {
-                let body = attribute(node, branch)?.g.as_ref()?;
-                self.weights(body, prefix);
-                let results = self.body(body, prefix, prefix, &[])?;
-                self.results(results, &node.output);
-                Some(())
+        };
+        self.weights(body, prefix);
+        match choice {
+            Choice::Body(_, others) => self.once(node, body, &[&node.input[..], others].concat(), prefix),
+            Choice::Branch(_) => self.once(node, body, &[], prefix),
+            Choice::Loop(steps) => self.steps(&Steps::of_loop(node, body), *steps, &node.output, [prefix, prefix]),
+            Choice::Scan(steps) => {
+                let shape = Steps::of_scan(node, body, &node.input, "scan_input_directions")?;
+                self.steps(&shape, *steps, &node.output, [prefix, prefix])
             }
-            Choice::Loop(steps) => self.steps(node, &Steps::of_loop(node)?, steps, prefix),
-            Choice::Map(ref steps) => self.map(node, attribute(node, "body")?.g.as_ref()?, steps, prefix),
-            Choice::Scan(steps) => self.steps(node, &Steps::of_scan(node)?, steps, prefix),
+            Choice::Batch { items, steps } => self.batch(node, body, *items, *steps, prefix),
+            Choice::Map(steps) => self.map(node, body, steps, prefix),
         }
+    }
+
+    /// A body in the place of a node.
+    fn once(&mut self, node: &NodeProto, body: &GraphProto, inputs: &[String], prefix: &str) -> Option<()> {
+        let results = self.body(body, [prefix, prefix], inputs)?;
+        self.results(results, &node.output);
+        Some(())
     }
 
     /// A body for each tensor of a sequence; what they give are sequences again.
     fn map(&mut self, node: &NodeProto, body: &GraphProto, steps: &[Vec<String>], prefix: &str) -> Option<()> {
-        self.weights(body, prefix);
         let given =
-            steps.iter().enumerate().map(|(i, inputs)| self.body(body, prefix, &format!("{prefix}.{i}"), inputs));
+            steps.iter().enumerate().map(|(i, inputs)| self.body(body, [prefix, &format!("{prefix}.{i}")], inputs));
         let given = given.collect::<Option<Vec<_>>>()?;
         for (i, output) in node.output.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
             let input = given.iter().map(|step| step.get(i).cloned()).collect::<Option<_>>()?;
@@ -107,8 +120,9 @@ impl Bodies {
         self.initializers.extend(body.initializer.iter().map(named));
     }
 
-    /// A body's nodes, with its inputs and weights bound; the names of its outputs.
-    fn body(&mut self, body: &GraphProto, weights: &str, prefix: &str, inputs: &[String]) -> Option<Vec<String>> {
+    /// A body's nodes, with its inputs and weights bound; the names of its outputs. What is its own takes a prefix, and
+    /// its weights another, for they are the same wherever the body is.
+    fn body(&mut self, body: &GraphProto, [weights, prefix]: [&str; 2], inputs: &[String]) -> Option<Vec<String>> {
         let mut renaming = Renaming::new(prefix, &body.node);
         for (input, name) in body.input.iter().zip(inputs) {
             renaming.bind(&input.name, name);
@@ -120,9 +134,27 @@ impl Bodies {
         (self.nodes.len() <= MOST_NODES).then(|| body.output.iter().map(|output| renaming.name(&output.name)).collect())
     }
 
+    /// The steps of each item of a batch. Every input but the first, which says how long the sequences are, and every
+    /// output has the batch in front.
+    fn batch(&mut self, node: &NodeProto, body: &GraphProto, items: u64, steps: u64, prefix: &str) -> Option<()> {
+        let mut given: Vec<Vec<String>> = Vec::new();
+        for item in 0..items {
+            let inner = format!("{prefix}.{item}");
+            let inputs = node.input.get(1..)?.iter().map(|name| self.slice(&inner, name, 0, item));
+            let inputs = inputs.collect::<Option<Vec<_>>>()?;
+            let outputs: Vec<_> = node.output.iter().map(|output| format!("{inner}/item of {output}")).collect();
+            let shape = Steps::of_scan(node, body, &inputs, "directions")?;
+            self.steps(&shape, steps, &outputs, [prefix, &inner])?;
+            given.push(outputs);
+        }
+        for (i, output) in node.output.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
+            self.stack(given.iter().map(|outputs| outputs[i].clone()).collect(), 0, output)?;
+        }
+        Some(())
+    }
+
     /// Steps one after the other; what each gives is put together at the end.
-    fn steps(&mut self, node: &NodeProto, shape: &Steps<'_>, steps: u64, prefix: &str) -> Option<()> {
-        self.weights(shape.body, prefix);
+    fn steps(&mut self, shape: &Steps<'_>, steps: u64, outputs: &[String], [weights, prefix]: [&str; 2]) -> Option<()> {
         let mut states = shape.states.to_vec();
         let mut given: Vec<Vec<String>> = Vec::new();
         for step in 0..steps {
@@ -134,14 +166,14 @@ impl Bodies {
             inputs.append(&mut states);
             for scanned in &shape.scanned {
                 let index = if scanned.backwards { steps - 1 - step } else { step };
-                inputs.push(self.slice(&inner, scanned, index)?);
+                inputs.push(self.slice(&inner, &scanned.name, scanned.axis, index)?);
             }
-            let results = self.body(shape.body, prefix, &inner, &inputs)?;
+            let results = self.body(shape.body, [weights, &inner], &inputs)?;
             let results = results.get(usize::from(shape.is_loop)..)?;
             states = results.get(..shape.states.len())?.to_vec();
             given.push(results[shape.states.len()..].to_vec());
         }
-        let (of_states, of_steps) = node.output.split_at_checked(shape.states.len())?;
+        let (of_states, of_steps) = outputs.split_at_checked(shape.states.len())?;
         self.results(states, of_states);
         for (i, output) in of_steps.iter().enumerate().filter(|(_, output)| !output.is_empty()) {
             let (axis, backwards) = shape.outputs.get(i).copied().unwrap_or((0, false));
@@ -185,14 +217,14 @@ impl Bodies {
     }
 
     /// What a step sees of a value that is scanned.
-    fn slice(&mut self, prefix: &str, scanned: &Scanned, index: u64) -> Option<String> {
-        let index = self.scalar(prefix, &format!("index of {}", scanned.name), index)?;
-        let output = format!("{prefix}/slice of {}", scanned.name);
+    fn slice(&mut self, prefix: &str, name: &str, axis: i64, index: u64) -> Option<String> {
+        let index = self.scalar(prefix, &format!("index of {name}"), index)?;
+        let output = format!("{prefix}/slice of {name}");
         self.nodes.push(NodeProto {
-            input: vec![scanned.name.clone(), index],
+            input: vec![name.to_owned(), index],
             output: vec![output.clone()],
             op_type: "Gather".into(),
-            attribute: vec![int("axis", scanned.axis)],
+            attribute: vec![int("axis", axis)],
             ..NodeProto::default()
         });
         Some(output)
@@ -260,29 +292,24 @@ struct Scanned {
 }
 
 impl<'a> Steps<'a> {
-    fn of_loop(node: &'a NodeProto) -> Option<Self> {
-        let (body, states) = (attribute(node, "body")?.g.as_ref()?, node.input.get(2..).unwrap_or_default());
-        Some(Self { body, is_loop: true, states, scanned: Vec::new(), outputs: Vec::new() })
+    fn of_loop(node: &'a NodeProto, body: &'a GraphProto) -> Self {
+        let states = node.input.get(2..).unwrap_or_default();
+        Self { body, is_loop: true, states, scanned: Vec::new(), outputs: Vec::new() }
     }
 
-    fn of_scan(node: &'a NodeProto) -> Option<Self> {
+    /// Of a Scan with these inputs, states first; an attribute says which are scanned backwards.
+    fn of_scan(node: &'a NodeProto, body: &'a GraphProto, inputs: &'a [String], directions: &str) -> Option<Self> {
         let count = usize::try_from(attribute(node, "num_scan_inputs")?.i).ok()?;
-        let (states, scanned) = node.input.split_at_checked(node.input.len().checked_sub(count)?)?;
+        let (states, scanned) = inputs.split_at_checked(inputs.len().checked_sub(count)?)?;
         let list = |name: &str, i: usize| attribute(node, name).and_then(|list| list.ints.get(i).copied()).unwrap_or(0);
         let scanned = scanned.iter().enumerate().map(|(i, name)| Scanned {
             name: name.clone(),
             axis: list("scan_input_axes", i),
-            backwards: list("scan_input_directions", i) == 1,
+            backwards: list(directions, i) == 1,
         });
         let outputs = (0..node.output.len().checked_sub(states.len())?)
             .map(|i| (list("scan_output_axes", i), list("scan_output_directions", i) == 1));
-        Some(Self {
-            body: attribute(node, "body")?.g.as_ref()?,
-            is_loop: false,
-            states,
-            scanned: scanned.collect(),
-            outputs: outputs.collect(),
-        })
+        Some(Self { body, is_loop: false, states, scanned: scanned.collect(), outputs: outputs.collect() })
     }
 }
 

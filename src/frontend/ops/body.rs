@@ -73,6 +73,12 @@ impl Body {
         self.node("Concat", parts, vec![int("axis", axis)])
     }
 
+    pub(super) fn einsum(&mut self, operands: &[&Wire], equation: &str) -> Wire {
+        let s = equation.as_bytes().to_vec().into();
+        let equation = AttributeProto { name: "equation".into(), s, r#type: 3, ..Default::default() };
+        self.node("Einsum", operands, vec![equation])
+    }
+
     /// In floats of 32 bits.
     pub(super) fn float(&mut self, x: &Wire) -> Wire {
         self.node("Cast", &[x], vec![int("to", 1)])

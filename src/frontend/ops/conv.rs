@@ -14,14 +14,23 @@ pub(super) fn conv(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     lower(cx, &operands, cx.input(0)?.element)
 }
 
-/// The convolutions of ORT's blocked layout: of a weight that is padded to whole blocks, the channels that are there.
+/// The convolutions of ORT's blocked layout, whose channels are padded to whole blocks: of one weight for all, those that
+/// are there; of one for each channel, all, and the input has nothing but padding for the rest.
 pub(super) fn blocked(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let (x, mut weight) = (cx.input(0)?, cx.input(1)?.clone());
-    if let (Some(&there), Some(padded), 1) = (x.shape.get(1), weight.shape.get_mut(1), cx.size("group", 1)?) {
-        *padded = there.min(*padded);
+    let (mut x, mut weight) = (cx.input(0)?.clone(), cx.input(1)?.clone());
+    if let (Some(there), Some(padded)) = (x.shape.get_mut(1), weight.shape.get_mut(1)) {
+        match (cx.size("group", 1)?, *padded) {
+            (1, all) => *padded = all.min(*there),
+            (groups, 1) => *there = groups.max(*there),
+            (_, _) => {}
+        }
     }
-    let inputs = (0..cx.input_count()).map(|i| if i == 1 { Some(&weight) } else { cx.optional(i) }).collect();
-    fused(&cx.with(inputs))
+    let inputs = (0..cx.input_count()).map(|i| match i {
+        0 => Some(&x),
+        1 => Some(&weight),
+        _ => cx.optional(i),
+    });
+    fused(&cx.with(inputs.collect()))
 }
 
 /// FusedConv: an activation, and what is added before it.

@@ -1,5 +1,6 @@
 //! Einsum: a product, a transposition or a sum whose letters say the loop nest.
 
+use super::body::Body;
 use super::context::{Context, Refusal, shown};
 use super::nest::Nest;
 use super::{Form, Lowered, View, lanes, movement};
@@ -8,15 +9,16 @@ use crate::frontend::view;
 use crate::ir::{Access, Affine, Role};
 
 /// Of two operands, a letter of both and the output is a group; of both alone, `k`; of the first and the output `m`, of
-/// the second and the output `n`. Of one operand, a letter that the output lacks is summed.
+/// the second and the output `n`. Of one operand, a letter that the output lacks is summed. Of more than two, the first
+/// two are one for the third, and so on.
 pub(super) fn einsum(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let equation: String = cx.text("equation")?.unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let unread = || {
-        let what = format!("has the equation '{equation}'; only one or two operands of letters are known");
+        let what = format!("has the equation '{equation}', which does not fit its inputs or has no plain letters");
         Refusal { what, mend: "export the model with MatMul in its place".into() }
     };
     let ranks = (0..cx.input_count()).map(|i| Ok(cx.input(i)?.rank())).collect::<Result<Vec<_>, Refusal>>()?;
-    let (operands, output) = letters(&equation, &ranks).filter(|_| ranks.len() <= 2).ok_or_else(unread)?;
+    let (operands, output) = letters(&equation, &ranks).ok_or_else(unread)?;
     if let [operand] = &operands[..]
         && operand.len() == output.len()
         && is_plain(operand)
@@ -24,7 +26,26 @@ pub(super) fn einsum(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         return transposition(cx, operand, &output).ok_or_else(unread);
     }
     let nest = if operands.len() == 2 { Nest::product() } else { Nest::vector(lanes::REDUCE) };
-    product(cx, nest, &operands, &output)
+    let lowered = product(cx, nest, &operands, &output)?;
+    Ok(if operands.len() > 2 { lowered.within(in_pairs(&operands, &output)) } else { lowered })
+}
+
+/// Products of two, one after the other. Each keeps the letters that the output or a later operand has.
+fn in_pairs(operands: &[String], output: &str) -> Body {
+    let mut body = Body::new(operands.len());
+    let (mut product, mut letters) = (Body::input(0), operands[0].clone());
+    for (i, next) in operands.iter().enumerate().skip(1) {
+        let is_last = i + 1 == operands.len();
+        let mut kept: Vec<char> = letters.chars().chain(next.chars()).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        kept.retain(|&letter| output.contains(letter) || operands[i + 1..].iter().any(|later| later.contains(letter)));
+        let kept: String = if is_last { output.to_owned() } else { kept.into_iter().collect() };
+        product = body.einsum(&[&product, &Body::input(i)], &format!("{letters},{next}->{kept}"));
+        letters = kept;
+    }
+    body.output(&product);
+    body
 }
 
 /// The letters of each operand and of the output. Dots stand for letters of their own, those of all operands aligned at

@@ -2,19 +2,18 @@
 
 use super::context::{Context, Refusal, axis, product, shown, signed};
 use super::nest::{Nest, Read, Source};
-use super::{Form, Lowered, lanes};
+use super::{Form, Lowered, View, lanes};
 use crate::frontend::fact::Fact;
 use crate::frontend::view::combine;
 use crate::ir::{Access, Role};
 
-/// Pad: what is read outside of the input is padding; negative pads cut off. Since version 11 the pads are an input,
-/// since 18 the axes too.
+/// Pad: what is read outside of the input is padding; negative pads cut off. Since version 11 the pads are an input, as
+/// they are of ORT's own Pad; since 18 the axes too.
 pub(super) fn pad(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let pads = match (cx.opset < 11, cx.opset < 2) {
-        (_, true) => cx.int_list("paddings")?.unwrap_or_default(),
-        (true, false) => cx.int_list("pads")?.unwrap_or_default(),
-        (false, false) => cx.ints(1)?,
+    let pads = match (cx.int_list("pads")?, cx.int_list("paddings")?) {
+        (Some(pads), _) | (None, Some(pads)) => pads,
+        (None, None) => cx.ints(1)?,
     };
     let named = match cx.optional_ints(3)? {
         Some(named) => named.iter().map(|&at| axis(at, x.rank())).collect::<Result<_, _>>()?,
@@ -185,8 +184,12 @@ pub(super) fn decode(_: &Context<'_>) -> Result<Lowered, Refusal> {
     })
 }
 
-/// The input in a frame: an index of the output is `first` more than the input's.
+/// The input in a frame: an index of the output is `first` more than the input's. No work where nothing is padded.
 fn framed(x: &Fact, shape: Vec<u64>, first: &[i64], is_constant: bool) -> Result<Lowered, Refusal> {
+    if shape == x.shape && first.iter().all(|&first| first == 0) {
+        let same = Form::Views(vec![View::same(x.rank())]);
+        return Ok(Lowered::new(vec![x.clone()], same));
+    }
     let mut nest = Nest::vector(lanes::MOVE);
     nest.write = nest.axes(&shape, |_| false);
     let shifted = nest.write.0.iter().zip(first).map(|(index, &first)| combine(first.saturating_neg(), [(index, 1)]));

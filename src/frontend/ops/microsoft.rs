@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::context::{Context, Refusal, product, shown, signed};
 use super::nest::{Nest, Read, Source};
-use super::{Form, Lowered, lanes};
+use super::{Form, Lowered, View, lanes};
 use crate::frontend::fact::{ElementType, Fact};
 use crate::frontend::view::{self, combine, compose};
 use crate::ir::{Access, Role};
@@ -101,6 +101,26 @@ pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     Ok(Lowered::new(vec![Fact::at_run_time(shape, a.element)], Form::Nest(nest)))
 }
 
+/// BiasSplitGelu: to the last axis a bias is added, and its first half multiplied by the GELU of its second.
+pub(super) fn split_gelu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, bias) = (cx.input(0)?, cx.input(1)?);
+    let halves = x.shape.split_last().filter(|(last, _)| last.is_multiple_of(2) && bias.shape == [**last]);
+    let Some((&width, outer)) = halves else {
+        let (x, bias) = (shown(&x.shape), shown(&bias.shape));
+        return Err(Refusal::new(format!("has input {x} and bias {bias}, which do not fit")));
+    };
+    let shape = [outer, &[width / 2]].concat();
+    let mut nest = Nest::vector(lanes::of(cx.op()));
+    nest.write = nest.axes(&shape, |_| false);
+    let first = nest.write.clone();
+    let second = compose(&super::shifted(shape.len(), outer.len(), signed(width / 2)?), &first)?;
+    for half in [first, second] {
+        nest.read(1, Access(half.0[outer.len()..].to_vec()));
+        nest.read(0, half);
+    }
+    Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest)))
+}
+
 /// QLinearConcat: a scale and a zero point behind each input, and before them all the output's. Dequantised, put together
 /// and quantised again, so that it is what pairs around a Concat are.
 pub(super) fn quantized_concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
@@ -123,21 +143,31 @@ pub(super) fn quantized_concat(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     Ok(Lowered::by_element(cx, outputs, lanes::QUANTIZE).within(body))
 }
 
-/// What ORT's optimizer leaves around blocks of channels: the same elements in another order.
+/// ReorderInput and ReorderOutput, to blocks of channels and back. Blocks are a layout in memory, of which an index knows
+/// nothing: what is left are channels that come last outside of the blocks, and those that only fill up a block.
 pub(super) fn reorder(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let mut shape = x.shape.clone();
-    if let (true, Some(channels)) = (cx.has("channels"), shape.get_mut(1)) {
-        *channels = cx.size("channels", 0)?;
+    if x.rank() < 2 {
+        return Err(Refusal::new(format!("has input {}, which has no channels", shown(&x.shape))));
     }
-    let mut nest = Nest::vector(lanes::MOVE);
-    nest.write = nest.axes(&shape, |_| false);
-    nest.read(0, nest.write.clone());
-    let is_within = shape.iter().zip(&x.shape).all(|(ours, theirs)| ours <= theirs);
-    match is_within {
-        true => Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Nest(nest))),
-        false => Err(Refusal::new(format!("takes {} out of {}", shown(&shape), shown(&x.shape)))),
+    let mut order: Vec<usize> = (0..x.rank()).collect();
+    match (cx.flag("channels_last", false)?, cx.op()) {
+        (false, _) => {}
+        (true, "ReorderInput") => order[1..].rotate_right(1),
+        (true, _) => order[1..].rotate_left(1),
     }
+    let whole: Vec<u64> = order.iter().map(|&axis| x.shape[axis]).collect();
+    let kept = |&axis: &usize| match axis {
+        1 if cx.has("channels") => cx.size("channels", 0),
+        _ => Ok(x.shape[axis]),
+    };
+    let shape = order.iter().map(kept).collect::<Result<Vec<_>, _>>()?;
+    if shape.iter().zip(&whole).any(|(kept, all)| kept > all) {
+        return Err(Refusal::new(format!("takes {} out of {}", shown(&shape), shown(&whole))));
+    }
+    let write = (shape == whole).then(|| view::transpose_back(&order));
+    let view = View { read: Some(view::transpose(&order)), write };
+    Ok(Lowered::new(vec![Fact::at_run_time(shape, x.element)], Form::Views(vec![view])))
 }
 
 /// A scale and a zero point behind each of two operands: QLinearAdd, QLinearMul.

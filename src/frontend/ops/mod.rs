@@ -19,6 +19,7 @@ mod matmul;
 mod microsoft;
 mod movement;
 mod nest;
+mod nhwc;
 mod normalize;
 mod packed;
 mod pointwise;
@@ -56,8 +57,6 @@ pub(super) struct Op {
     /// Whose it is: "" for ONNX's own.
     pub(super) domain: &'static str,
     pub(super) name: &'static str,
-    /// The first version of its domain whose form of the operator is read right.
-    pub(super) since: i64,
     pub(super) lower: Lower,
 }
 
@@ -65,8 +64,8 @@ pub(super) struct Op {
 type Lower = fn(&Context<'_>) -> Result<Lowered, Refusal>;
 
 /// A row of the table.
-const fn row(domain: &'static str, name: &'static str, since: i64, lower: Lower) -> Op {
-    Op { domain, name, since, lower }
+const fn row(domain: &'static str, name: &'static str, lower: Lower) -> Op {
+    Op { domain, name, lower }
 }
 
 /// What an operator is.

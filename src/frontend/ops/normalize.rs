@@ -29,25 +29,28 @@ pub(super) fn mean_variance(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     whole_axes(cx, lanes::LAYER_NORMALIZATION, |i| over.contains(&i))
 }
 
-/// InstanceNormalization and GroupNormalization: over all but the batch and the channels; a scale and a bias for each
-/// channel, or for each group of them.
+/// InstanceNormalization, GroupNormalization, and ORT's GroupNorm and SkipGroupNorm: over all but the batch and the
+/// channels; a scale and a bias for each channel, or for each group of them. Before that an input and a bias are added.
 pub(super) fn by_channel(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    let is_grouped = cx.op() == "GroupNormalization";
+    let is_grouped = cx.op() != "InstanceNormalization";
     if x.rank() < 2 {
         return Err(Refusal::new("needs an input with a channel dimension"));
     }
     // A group's channels are normalised together.
-    let mut nest = Nest::vector(lanes::normalization(cx.op(), 2));
-    let access = nest.axes(&x.shape, |i| i >= 2 || (is_grouped && i == 1));
-    nest.read(0, access.clone());
-    for parameter in [1, 2] {
-        let per_channel = cx.input(parameter)?.shape == [x.shape[1]];
-        let access = per_channel.then(|| Access(vec![access.0[1].clone()]));
-        nest.reads.push(super::Read { source: super::Source::Input(parameter), access });
+    let others = (1..cx.input_count()).filter(|&input| cx.optional(input).is_some());
+    let mut nest = Nest::vector(lanes::normalization(cx.op(), others.clone().count() as u64));
+    let all = nest.axes(&x.shape, |i| i >= 2 || (is_grouped && i == 1));
+    nest.read(0, all.clone());
+    for input in others {
+        let shape = &cx.input(input)?.shape;
+        let per_channel = (*shape == [x.shape[1]]).then(|| Access(vec![all.0[1].clone()]));
+        let access = if *shape == x.shape { Some(all.clone()) } else { per_channel };
+        nest.reads.push(super::Read { source: super::Source::Input(input), access });
     }
-    nest.write = access;
-    Ok(Lowered::new(vec![Fact::at_run_time(x.shape.clone(), x.element)], Form::Nest(nest)))
+    nest.write = all;
+    let whole = Fact::at_run_time(x.shape.clone(), x.element);
+    Ok(Lowered::new(vec![whole; cx.output_count()], Form::Nest(nest)))
 }
 
 /// LayerNormalization and RMSNormalization: over all axes from one on; a scale and a bias that broadcast.

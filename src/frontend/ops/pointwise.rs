@@ -2,7 +2,7 @@
 
 use super::context::{Context, Refusal, axis, shown};
 use super::{Form, Lowered, Pointwise, PointwiseOperand, lanes};
-use crate::frontend::arithmetic::{self, Number};
+use crate::frontend::arithmetic;
 use crate::frontend::constant;
 use crate::frontend::fact::{self, ElementType, Fact, Known};
 use crate::frontend::view;
@@ -184,22 +184,9 @@ fn fold(cx: &Context<'_>, operands: &[PointwiseOperand], shape: &[u64], element:
         columns.push(constant::seen(Some(&operand.access), shape.to_vec(), cx.optional(operand.input)?));
     }
     let count = usize::try_from(fact::elements(shape)?).ok()?;
-    let number = |column: &Fact, i: usize| match &column.known {
-        Known::Ints(ints) => Some(Number::Int(*ints.get(i)?)),
-        Known::Floats(floats) => Some(Number::Float(*floats.get(i)?)),
-        Known::AtRunTime | Known::Constant | Known::Narrow(_) | Known::Sequence(_) => None,
+    let result = |i: usize| {
+        let arguments = columns.iter().map(|column| arithmetic::element(column, i)).collect::<Option<Vec<_>>>()?;
+        arithmetic::pointwise(cx.op(), &arguments)?.narrowed(element)
     };
-    let (mut ints, mut floats) = (Vec::new(), Vec::new());
-    for i in 0..count {
-        let arguments = columns.iter().map(|column| number(column, i)).collect::<Option<Vec<_>>>()?;
-        match arithmetic::pointwise(cx.op(), &arguments)?.narrowed(element)? {
-            Number::Int(int) => ints.push(int),
-            Number::Float(float) => floats.push(float),
-        }
-    }
-    match element {
-        ElementType::Int(_) | ElementType::Bool => Fact::ints(shape.to_vec(), element, Some(ints)).known.into(),
-        ElementType::Float(_) => Fact::floats(shape.to_vec(), element, Some(floats)).known.into(),
-        ElementType::NarrowFloat(_) | ElementType::Other => None,
-    }
+    arithmetic::known((0..count).map(result), shape, element)
 }

@@ -3,9 +3,8 @@
 use super::context::{Context, Refusal, axes, axis};
 use super::nest::Nest;
 use super::{Form, Lowered, lanes};
-use crate::frontend::constant::MOST_INTS;
-use crate::frontend::fact::{ElementType, Fact, elements};
-use crate::frontend::view;
+use crate::frontend::fact::{ElementType, Fact, Known, elements};
+use crate::frontend::{arithmetic, constant, view};
 use crate::ir::{Access, Affine};
 
 /// ReduceMean, ReduceSum, and all of their kind: the axes are an input since version 18, of ReduceSum since 13.
@@ -60,32 +59,31 @@ fn over(cx: &Context<'_>, reduced: &[usize], element: ElementType) -> Result<Low
     }
     nest.read(0, access);
     nest.write = Access(write);
-    let folded = x.as_ints().and_then(|ints| fold(cx.op(), ints, &x.shape, reduced));
-    let fact = match folded {
-        Some(ints) => Fact::ints(shape, element, Some(ints)),
-        None => Fact::at_run_time(shape, element),
-    };
+    let known = fold(cx.op(), x, &shape, reduced).unwrap_or(Known::AtRunTime);
+    let fact = Fact { shape, element, known };
     Ok(Lowered::new(vec![fact], Form::Nest(nest)))
 }
 
-/// The results for known whole numbers.
-fn fold(op: &str, ints: &[i64], shape: &[u64], reduced: &[usize]) -> Option<Vec<i64>> {
-    let combine: fn(i64, i64) -> Option<i64> = match op {
-        "ReduceSum" => i64::checked_add,
-        "ReduceProd" => i64::checked_mul,
-        "ReduceMax" => |a, b| Some(a.max(b)),
-        "ReduceMin" => |a, b| Some(a.min(b)),
+/// What is known of the results of known numbers.
+fn fold(op: &str, x: &Fact, shape: &[u64], reduced: &[usize]) -> Option<Known> {
+    let combined = match op {
+        "ReduceSum" => "Add",
+        "ReduceProd" => "Mul",
+        "ReduceMax" => "Max",
+        "ReduceMin" => "Min",
         _ => return None,
     };
-    if ints.is_empty() {
-        return None;
-    }
     // The reduced axes last, so that each result's elements lie behind each other.
-    let kept = (0..shape.len()).filter(|i| !reduced.contains(i));
+    let kept = (0..x.rank()).filter(|i| !reduced.contains(i));
     let order: Vec<usize> = kept.chain(reduced.iter().copied()).collect();
-    let turned: Vec<u64> = order.iter().map(|&i| shape[i]).collect();
-    let row = usize::try_from(elements(&turned[shape.len() - reduced.len()..])?).ok()?;
-    let all = super::super::constant::through(&view::transpose(&order), &turned, ints, shape)?;
-    debug_assert!(all.len() <= MOST_INTS, "`through` takes no more");
-    all.chunks(row).map(|row| row[1..].iter().try_fold(row[0], |sum, &int| combine(sum, int))).collect()
+    let turned: Vec<u64> = order.iter().map(|&i| x.shape[i]).collect();
+    let row = usize::try_from(elements(&turned[x.rank() - reduced.len()..])?).ok()?;
+    let rows = usize::try_from(elements(shape)?).ok()?;
+    let all = constant::seen(Some(&view::transpose(&order)), turned, x);
+    let result = |of: usize| {
+        let mut numbers = (of * row..(of + 1) * row).map(|i| arithmetic::element(&all, i));
+        let first = numbers.next()??;
+        numbers.try_fold(first, |sum, number| arithmetic::pointwise(combined, &[sum, number?])?.narrowed(x.element))
+    };
+    arithmetic::known((0..rows).map(result), shape, x.element)
 }

@@ -9,8 +9,9 @@ use crate::frontend::infer::TypedGraph;
 use crate::frontend::ops::Form;
 use crate::frontend::uses::{Uses, maker};
 
-/// What may stand between a pattern's operators: another type of floats, and a reduced axis that is stretched again.
-const SAME: &[&str] = &["Cast", "Expand"];
+/// What may stand between a pattern's operators: another type of floats, a reduced axis that is stretched again, and
+/// pairs of quantisation.
+const SAME: &[&str] = &["Cast", "Expand", "QuantizeLinear", "DequantizeLinear"];
 
 /// Where a pattern is.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ impl Matcher<'_> {
         let fact = &self.typed.facts[value];
         match term {
             Term::X => {
-                let x = self.origin(value, &["Cast"], &mut BTreeSet::new());
+                let x = self.origin(value, &["Cast", "DequantizeLinear"], &mut BTreeSet::new());
                 let is_x = !self.typed.facts[x].is_constant() && *found.x.get_or_insert(x) == x;
                 is_x.then_some(found)
             }
@@ -130,17 +131,22 @@ impl Matcher<'_> {
 
     /// The value that another is but for some operators; they are part of what is between.
     fn origin(&self, mut value: ValueId, through: &[&str], between: &mut BTreeSet<NodeId>) -> ValueId {
-        let is_float = |value: ValueId| matches!(self.typed.facts[value].element, ElementType::Float(_));
-        while let Some(node) = maker(self.typed, value)
-            && let Some((input, _)) = self.typed.input(node, 0)
-            && through.contains(&self.typed.graph.nodes[node].name.op.as_str())
-            && is_float(value)
-            && is_float(input)
-        {
+        while let Some((node, input)) = self.passed(value, through) {
             between.insert(node);
             value = input;
         }
         value
+    }
+
+    /// The node that makes a value, if it is of one of these operators and may be passed, and what it is made of.
+    fn passed(&self, value: ValueId, through: &[&str]) -> Option<(NodeId, ValueId)> {
+        let node = maker(self.typed, value)?;
+        let (input, _) = self.typed.input(node, 0)?;
+        let op = self.typed.graph.nodes[node].name.op.as_str();
+        let is_float = |value: ValueId| matches!(self.typed.facts[value].element, ElementType::Float(_));
+        let is_quantisation = matches!(op, "QuantizeLinear" | "DequantizeLinear");
+        let is_same = is_quantisation || (is_float(value) && is_float(input));
+        (through.contains(&op) && is_same).then_some((node, input))
     }
 }
 

@@ -24,6 +24,8 @@ struct Writer {
     spelling: usize,
     /// Whether a term that stands twice is computed once.
     is_shared: bool,
+    /// Whether what an operator gives another is quantised and dequantised.
+    is_quantised: bool,
     /// What the constants are multiplied by.
     factor: f64,
 }
@@ -51,15 +53,26 @@ impl Writer {
                 self.node("Reshape", vec!["x".to_owned(), groups], Vec::new())
             }
             Term::Op(op, arguments) => {
-                let inputs: Vec<String> = arguments.iter().map(|argument| self.write(argument)).collect();
+                let inputs: Vec<String> = arguments.iter().map(|argument| self.operand(argument)).collect();
                 self.node(op, inputs, Vec::new())
             }
             Term::Reduced(op, argument) => {
-                let input = self.write(argument);
+                let input = self.operand(argument);
                 self.node(op, vec![input], vec![last_axis()])
             }
             Term::Any(terms) => self.write(&terms[self.spelling % terms.len()]),
         }
+    }
+
+    /// What an operator reads.
+    fn operand(&mut self, term: &Term) -> String {
+        let value = self.write(term);
+        if !self.is_quantised || !self.graph.node.iter().any(|node| node.output.contains(&value)) {
+            return value;
+        }
+        let scale = self.constant("scale", &[], vec![0.5]);
+        let narrow = self.node("QuantizeLinear", vec![value, scale.clone()], Vec::new());
+        self.node("DequantizeLinear", vec![narrow, scale], Vec::new())
     }
 
     fn node(&mut self, op: &str, input: Vec<String>, attribute: Vec<AttributeProto>) -> String {
@@ -106,8 +119,8 @@ fn value(name: &str, shape: &[i64]) -> ValueInfoProto {
 }
 
 /// A pattern as a graph. Constants are multiplied by a factor.
-fn graph(pattern: &Pattern, spelling: usize, is_shared: bool, factor: f64) -> GraphProto {
-    let mut writer = Writer { graph: GraphProto::default(), spelling, is_shared, factor };
+fn graph(pattern: &Pattern, spelling: usize, [is_shared, is_quantised]: [bool; 2], factor: f64) -> GraphProto {
+    let mut writer = Writer { graph: GraphProto::default(), spelling, is_shared, is_quantised, factor };
     let output = writer.write(&pattern.term);
     writer.graph.input.push(value("x", &SHAPE));
     writer.graph.output.push(value(&output, &SHAPE));
@@ -133,15 +146,16 @@ fn has(term: &Term, is_it: &dyn Fn(&Term) -> bool) -> bool {
 #[test]
 fn every_spelling_of_every_row_is_one_layer() {
     for pattern in PATTERNS {
-        for (spelling, is_shared) in (0..SPELLINGS).flat_map(|spelling| [(spelling, true), (spelling, false)]) {
-            let model = model(graph(pattern, spelling, is_shared, 1.0));
+        let styles = [[true, false], [false, false], [true, true]];
+        for (spelling, style) in (0..SPELLINGS).flat_map(|spelling| styles.map(|style| (spelling, style))) {
+            let model = model(graph(pattern, spelling, style, 1.0));
             let layers: Vec<_> =
                 model.layers.iter().map(|layer| (layer.kind.as_str(), layer.lane_operations)).collect();
             let weights = [0, 1].iter().filter(|&&number| {
                 has(&pattern.term, &|term| matches!(term, Term::Weight(weight) if *weight == number))
             });
             let lanes = pattern.lanes + weights.count() as u64;
-            assert_eq!(layers, [(pattern.name, lanes)], "spelling {spelling} of {pattern:?}");
+            assert_eq!(layers, [(pattern.name, lanes)], "spelling {spelling}, {style:?} of {pattern:?}");
         }
     }
 }
@@ -150,7 +164,7 @@ fn every_spelling_of_every_row_is_one_layer() {
 fn with_other_constants_it_is_something_else() {
     for pattern in PATTERNS {
         for spelling in 0..SPELLINGS {
-            let [same, other] = [1.0, 1.01].map(|factor| graph(pattern, spelling, true, factor));
+            let [same, other] = [1.0, 1.01].map(|factor| graph(pattern, spelling, [true, false], factor));
             // Not every spelling has a constant.
             if same != other {
                 let kinds: Vec<_> = model(other).layers.iter().map(|layer| layer.kind.clone()).collect();
