@@ -7,8 +7,10 @@ use super::chain::{self, Chain};
 use super::layout::{self, Fits, Limits};
 use super::machine::{NoRoom, Style};
 use super::optimal::counts::{Counts, Line};
+use super::optimal::lattice::Lattice;
 use super::optimal::rules::{self, Measure, Rule};
 use super::phases::{self, Course};
+use super::placing::{self, First, Known};
 use super::policy::{Race, Way};
 use super::{Job, NoFit};
 use crate::npu::Npu;
@@ -33,6 +35,8 @@ const FINE: usize = 2;
 const SERIAL_TRIES: usize = 6;
 /// The other ways, where more depends on addresses.
 const TRIES: usize = 16;
+/// A policy's order is placed anew in no more attempts.
+const REPLACEMENTS: u64 = 8;
 /// Jobs of more tiles together get no more tries than serial, in one style, and serial none beside the best.
 const LONG: usize = 1 << 14;
 
@@ -96,12 +100,19 @@ impl<'a> Layouts<'a> {
         bound::of_tiles(self.npu, &self.outlines(picks))
     }
 
-    /// The same, and what the scratchpad lets pass from phase to phase: takes some milliseconds.
-    pub(super) fn tight_bound(&self, picks: &[usize]) -> Cycles {
+    /// The same, and what the scratchpad lets pass: takes some milliseconds, and is not asked for where the first says
+    /// that these cycles cannot be less.
+    pub(super) fn tight_bound(&self, picks: &[usize], cycles: Cycles) -> Cycles {
+        let bound = self.bound(picks);
+        if bound >= cycles {
+            return bound;
+        }
         let outlines = self.outlines(picks);
         let course = |(chain, &requests): (&Chain, &u32)| Course::of_tiles(chain, requests);
         let courses = self.chains(picks).into_iter().zip(&self.requests).map(course);
-        bound::of_tiles(self.npu, &outlines).max(phases::bound(self.npu, courses) + bound::least_tail(&outlines))
+        let by_phases = phases::bound(self.npu, courses) + bound::least_tail(&outlines);
+        let by_lattice = self.counts(picks).and_then(|counts| Some(Lattice::new(&counts, u64::MAX)?.bound()));
+        bound.max(by_phases).max(Cycles(by_lattice.unwrap_or(0)))
     }
 
     /// Two jobs' tiles by counts; `None` if there are more jobs, or too many tiles.
@@ -123,11 +134,10 @@ impl<'a> Layouts<'a> {
         Race { npu: self.npu, chains: self.chains(picks), requests: &self.requests, order }
     }
 
-    /// The best choice of layouts and precedence for a way that takes less than a limit, or why none has room.
+    /// The best choice of layouts, precedence and places for a way, or why none has room.
     ///
-    /// By counts all are tried; on the machine those that seem the best. Which are tried does not depend on the limit, so
-    /// that with one a way gives what it gives without, or nothing.
-    pub(super) fn best(&self, way: &Way, limit: Option<Cycles>) -> Result<Option<Choice>, NoLayoutFits> {
+    /// By counts all layouts are tried; on the machine those that seem the best.
+    pub(super) fn best(&self, way: &Way) -> Result<Choice, NoLayoutFits> {
         let mut best: Option<Choice> = None;
         let mut no_room = None;
         let is_long = self.is_long();
@@ -135,7 +145,7 @@ impl<'a> Layouts<'a> {
         for (_, picks, order) in self.tries(way) {
             for style in self.styles([Style::PLAIN, Style::APART]) {
                 // Until something has room it is that which is asked.
-                let limit = best.as_ref().map(|best| best.cycles.min(limit.unwrap_or(best.cycles)));
+                let limit = best.as_ref().map(|best| best.cycles);
                 if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
                     break;
                 }
@@ -157,7 +167,9 @@ impl<'a> Layouts<'a> {
         if *way == Way::Serial && !is_long {
             self.descend(&mut best);
         }
-        Ok(Some(best).filter(|best| limit.is_none_or(|limit| best.cycles < limit)))
+        self.restyle(&mut best);
+        self.replace(&mut best);
+        Ok(best)
     }
 
     /// Whether even the coarsest tiles are so many that each try takes tens of milliseconds.
@@ -168,8 +180,8 @@ impl<'a> Layouts<'a> {
         self.of_jobs.iter().zip(&self.requests).map(tiles).fold(0, usize::saturating_add) > LONG
     }
 
-    /// These styles; of long jobs the first alone.
-    fn styles<const N: usize>(&self, of: [Style; N]) -> impl Iterator<Item = Style> {
+    /// These ways to place stays; of long jobs the first alone.
+    fn styles<T, const N: usize>(&self, of: [T; N]) -> impl Iterator<Item = T> {
         of.into_iter().take(if self.is_long() { 1 } else { N })
     }
 
@@ -194,7 +206,7 @@ impl<'a> Layouts<'a> {
     }
 
     /// The other styles, as long as one helps.
-    pub(super) fn restyle(&self, choice: &mut Choice) {
+    fn restyle(&self, choice: &mut Choice) {
         for style in self.styles(Style::ALL) {
             if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
                 let race = self.race(&choice.layouts, &choice.order);
@@ -203,6 +215,40 @@ impl<'a> Layouts<'a> {
                 }
             }
         }
+    }
+
+    /// The same order with all its stays placed at once, where that helps.
+    fn replace(&self, choice: &mut Choice) {
+        let jobs = self.race(&choice.layouts, &choice.order).jobs(&choice.way, choice.style);
+        let Ok(jobs) = jobs else { return };
+        let mut steps = jobs.len() as u64 * REPLACEMENTS;
+        for first in self.styles(First::ALL) {
+            if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles
+                && let Some(way) = self.placed(&choice.layouts, &jobs, choice.cycles, first, &mut steps)
+                && let Ok(Some(cycles)) =
+                    self.race(&choice.layouts, &choice.order).cycles(&way, Style::PLAIN, Some(choice.cycles))
+            {
+                (choice.cycles, choice.way, choice.style) = (cycles, way, Style::PLAIN);
+            }
+        }
+    }
+
+    /// Two jobs' tiles in this order, all stays placed at once in at most `steps` steps, where that may take less than a
+    /// limit.
+    pub(super) fn placed(
+        &self,
+        picks: &[usize],
+        jobs: &[u8],
+        limit: Cycles,
+        first: First,
+        steps: &mut u64,
+    ) -> Option<Way> {
+        let counts = self.counts(picks)?;
+        let moments = rules::moments(&counts, jobs)?;
+        moments.last().filter(|last| last.done < limit.get())?;
+        let known = Known { chains: &self.chains(picks), jobs, moments: &moments };
+        let addresses = placing::place(known, &self.npu.sram, first, steps)?;
+        Some(Way::Placed(jobs.to_vec(), addresses))
     }
 
     /// All layouts with either job first, by what they take by counts; where those say nothing, by bound. What spills
@@ -231,7 +277,7 @@ impl<'a> Layouts<'a> {
             Way::Serial => Rule::Serial { first },
             Way::RoundRobin => Rule::Proportional { by: Measure::Tiles, first },
             Way::Greedy => Rule::LeastIdle { first },
-            Way::Order(jobs) => Rule::Given(jobs),
+            Way::Order(jobs) | Way::Placed(jobs, _) => Rule::Given(jobs),
         };
         match self.counts(picks) {
             Some(counts) => rules::order(&counts, rule, u64::MAX).map_or(u64::MAX, |order| order.cycles),
@@ -244,7 +290,7 @@ impl<'a> Layouts<'a> {
         let outlines = self.outlines(picks);
         match way {
             Way::Serial => bound::of_serial(order.iter().map(|&job| outlines[job])),
-            Way::RoundRobin | Way::Greedy | Way::Order(_) => bound::of_tiles(self.npu, &outlines),
+            Way::RoundRobin | Way::Greedy | Way::Order(_) | Way::Placed(..) => bound::of_tiles(self.npu, &outlines),
         }
     }
 }

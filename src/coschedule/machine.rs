@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use super::chain::{Chain, Slot, SlotId};
+use super::placing::Addresses;
 use super::space::{Hole, Side, Space};
 use crate::ir::IdVec;
 use crate::npu::Npu;
@@ -20,6 +21,8 @@ pub(super) struct Machine<'a> {
     requests: &'a [u32],
     latency: Cycles,
     style: Style,
+    /// Where stays go, if that is settled.
+    given: Option<&'a Addresses>,
     /// When the DRAM channel is free for the next transfer.
     pub(super) dma_free: Cycles,
     /// When the compute engine is free for the next tile.
@@ -154,6 +157,7 @@ impl<'a> Machine<'a> {
             requests,
             latency: Cycles(npu.dram.latency_cycles),
             style: Style::PLAIN,
+            given: None,
             dma_free: Cycles::ZERO,
             compute_free: Cycles::ZERO,
             done: Cycles::ZERO,
@@ -167,6 +171,11 @@ impl<'a> Machine<'a> {
     /// The same machine in another style.
     pub(super) fn with_style(self, style: Style) -> Self {
         Self { style, ..self }
+    }
+
+    /// The same machine, each stay put where it is said.
+    pub(super) fn with_addresses(self, given: &'a Addresses) -> Self {
+        Self { given: Some(given), ..self }
     }
 
     /// Tiles of a job that are done, and all that it has.
@@ -217,10 +226,15 @@ impl<'a> Machine<'a> {
         let (dma_free, stored) = self.store(stores, &mut space);
         let mut addresses = Vec::with_capacity(tile.loads.len() + tile.begins.len());
         let placement = self.style.placement;
+        let given = self.given.map(|given| given.of(job, self.next[job]));
         let mut take = |slot: SlotId, now, side| {
             let Slot { bytes, tiles, .. } = chain.slots[slot];
             let side = placement.side(side, tiles);
-            let place = space.take(bytes, now, side, placement.hole()).ok_or(NoRoom { job, tile: at })?;
+            let place = match given {
+                Some(given) => space.take_at(given[addresses.len()], bytes, now),
+                None => space.take(bytes, now, side, placement.hole()),
+            };
+            let place = place.ok_or(NoRoom { job, tile: at })?;
             addresses.push(place.address);
             Ok(place.ready)
         };

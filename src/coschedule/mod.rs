@@ -12,6 +12,7 @@ mod layouts;
 mod machine;
 mod optimal;
 mod phases;
+mod placing;
 mod plan;
 mod policy;
 mod space;
@@ -94,9 +95,7 @@ impl<'a> Weaver<'a> {
     /// Lays out each job, and finds the serial order to beat.
     pub fn new(npu: &'a Npu, jobs: &[Job<'a>]) -> Result<Self, NoFit> {
         let layouts = Layouts::new(npu, jobs)?;
-        let serial = layouts.best(&Way::Serial, None).map_err(|no_room| no_fit(jobs, &layouts, no_room))?;
-        let mut serial = serial.expect("there is no limit");
-        layouts.restyle(&mut serial);
+        let serial = layouts.best(&Way::Serial).map_err(|no_room| no_fit(jobs, &layouts, no_room))?;
         Ok(Self { jobs: jobs.to_vec(), layouts, effort: Effort::NORMAL, serial, floor: floor(npu, jobs) })
     }
 
@@ -115,13 +114,13 @@ impl<'a> Weaver<'a> {
         let plan = plan.map_err(|why| no_fit(&self.jobs, &self.layouts, (why, choice.layouts.clone())))?;
         Ok(Woven {
             policy,
-            is_serial: choice.way == Way::Serial && policy != Policy::Serial,
+            is_serial: choice.way.is_serial() && policy != Policy::Serial,
             plan,
             traffic: (self.layouts.chains(&choice.layouts).iter().zip(&self.jobs))
                 .map(|(chain, job)| chain.traffic(job.model.layers.len()))
                 .collect(),
             cycles: choice.cycles,
-            bound: self.layouts.tight_bound(&choice.layouts).max(self.floor),
+            bound: self.layouts.tight_bound(&choice.layouts, choice.cycles).max(self.floor),
             floor: self.floor,
             serial: self.serial.cycles,
         })
@@ -137,12 +136,11 @@ impl<'a> Weaver<'a> {
         let serial = || self.serial.clone();
         match policy {
             Policy::Serial => Ok(serial()),
-            Policy::RoundRobin => match self.layouts.best(&Way::RoundRobin, None) {
-                Ok(choice) => Ok(choice.expect("there is no limit")),
-                Err(no_room) => Err(no_fit(&self.jobs, &self.layouts, no_room)),
-            },
+            Policy::RoundRobin => {
+                (self.layouts.best(&Way::RoundRobin)).map_err(|no_room| no_fit(&self.jobs, &self.layouts, no_room))
+            }
             Policy::Greedy => {
-                let greedy = self.layouts.best(&Way::Greedy, None).ok().flatten();
+                let greedy = self.layouts.best(&Way::Greedy).ok();
                 Ok(greedy.filter(|choice| choice.cycles <= self.serial.cycles).unwrap_or_else(serial))
             }
             Policy::Optimal => Ok(optimal::search(&self.layouts, serial(), self.effort)),

@@ -2,6 +2,7 @@
 
 use super::chain::{Chain, ChainTile};
 use super::machine::{Machine, NoRoom, Step, Style};
+use super::placing::Addresses;
 use super::plan::{Plan, Recorder};
 use crate::npu::Npu;
 use crate::units::Cycles;
@@ -43,6 +44,19 @@ pub(super) enum Way {
     Greedy,
     /// The jobs in the order in which their tiles come; where a tile has no room yet, the other job's comes first.
     Order(Vec<u8>),
+    /// The same, each stay put where it is said; here no other job's tile comes first.
+    Placed(Vec<u8>, Addresses),
+}
+
+impl Way {
+    /// Whether all of one job comes before the other.
+    pub(super) fn is_serial(&self) -> bool {
+        match self {
+            Self::Serial => true,
+            Self::RoundRobin | Self::Greedy => false,
+            Self::Order(jobs) | Self::Placed(jobs, _) => jobs.windows(2).filter(|pair| pair[0] != pair[1]).count() <= 1,
+        }
+    }
 }
 
 /// What runs, and on what.
@@ -85,6 +99,9 @@ impl Race<'_> {
         mut each: impl FnMut(&Step),
     ) -> Result<Option<(usize, Cycles)>, NoRoom> {
         let mut machine = Machine::new(self.npu, &self.chains, self.requests).with_style(style);
+        if let Way::Placed(_, addresses) = way {
+            machine = machine.with_addresses(addresses);
+        }
         let (mut compute_left, mut loads_left) = (self.sum(|tile| tile.cycles), self.sum(|tile| tile.load_cycles));
         let mut level = 0;
         while let Some(step) = self.next(way, level, &machine)? {
@@ -123,6 +140,7 @@ impl Race<'_> {
                 });
                 first_that_fits(steps.into_iter())
             }
+            Way::Placed(order, _) => order.get(level).map(|&job| machine.probe(usize::from(job))).transpose(),
             Way::Order(order) => {
                 let mut jobs: Vec<usize> = jobs.collect();
                 jobs.sort_by_key(|&job| order.get(level).is_none_or(|&next| usize::from(next) != job));

@@ -68,6 +68,15 @@ impl Space {
         Some(place)
     }
 
+    /// Takes `bytes` at an address; `None` where some of it is held.
+    pub(super) fn take_at(&mut self, address: u64, bytes: Bytes, now: Cycles) -> Option<Place> {
+        let end = address + bytes.get().max(1);
+        let mut covered = self.segments.iter().filter(|segment| segment.begin < end && address < segment.end);
+        let ready = covered.try_fold(now, |ready, segment| Some(ready.max(segment.free_since?)))?;
+        self.set(address, end, None);
+        Some(Place { address, ready, hole: 0 })
+    }
+
     /// Gives back what was taken; its last users are done at `since`.
     pub(super) fn give(&mut self, address: u64, bytes: Bytes, since: Cycles) {
         self.set(address, address + bytes.get().max(1), Some(since));

@@ -13,6 +13,7 @@
 //! where J' is J after t. At (0, 0) it is the bound that Johnson's rule gives on composite blocks.
 
 use super::counts::{Clock, Counts};
+use super::lattice::Lattice;
 
 /// More cells than this are not tabulated: the bound of sums takes their place.
 const MOST_CELLS: usize = 4 << 20;
@@ -22,18 +23,28 @@ pub(in crate::coschedule) struct Ahead<'a> {
     counts: &'a Counts<'a>,
     /// J by `i · (tiles of B + 1) + j`.
     table: Option<Vec<u64>>,
+    lattice: Option<Lattice<'a>>,
 }
 
 impl<'a> Ahead<'a> {
-    pub(super) fn new(counts: &'a Counts<'a>) -> Self {
+    pub(super) fn new(counts: &'a Counts<'a>, limit: u64) -> Self {
         let [a, b] = counts.lines.map(|line| line.tiles.len() + 1);
         let table = (a.saturating_mul(b) <= MOST_CELLS).then(|| tabulate(counts));
-        Self { counts, table }
+        Self { counts, table, lattice: Lattice::new(counts, limit) }
+    }
+
+    /// No order of all tiles takes less.
+    pub(super) fn bound(&self) -> u64 {
+        let by_lattice = self.lattice.as_ref().map_or(0, Lattice::bound);
+        let by_table =
+            self.table.as_ref().and_then(|table| table.first()).map_or(0, |&all| all + self.counts.least_tail());
+        by_lattice.max(by_table)
     }
 
     /// No order of the tiles that are left is done earlier.
-    pub(super) fn least(&self, at: [usize; 2], clock: Clock) -> u64 {
+    pub(super) fn least(&self, at: [usize; 2], job: usize, clock: Clock) -> u64 {
         let by_sums = self.counts.least(at, clock);
+        let by_sums = by_sums.max(self.lattice.as_ref().map_or(0, |lattice| lattice.least(at, job, clock)));
         match &self.table {
             None => by_sums,
             Some(table) => {

@@ -11,8 +11,8 @@ use super::rules::Order;
 /// States kept of a cell.
 const KEPT: usize = 4;
 
-/// No search holds more states than this: 40 bytes each, 160 MiB.
-const MOST_STATES: usize = 4 << 20;
+/// No search holds more states than this: 48 bytes each, 144 MiB.
+const MOST_STATES: usize = 3 << 20;
 
 /// Which states of a cell are the better ones.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,10 @@ impl Sort {
 #[derive(Clone, Copy)]
 struct State {
     clock: Clock,
-    /// Bytes given back when all its tiles are done.
-    freed: u64,
+    /// What both jobs held while its last tile ran, but for loads.
+    peak: i64,
+    /// The most of that from here up to the jump, which does not count.
+    highest: i64,
     parent: u32,
     /// An ancestor farther up, so that any is found in O(log) steps (Myers 1983, skew-binary jumps).
     jump: u32,
@@ -97,7 +99,7 @@ struct Level {
 impl Search<'_> {
     fn run(&mut self, around: &[u8]) -> Option<Order> {
         let [a, b] = self.counts.lines.map(|line| line.tiles.len());
-        let root = State { clock: Clock::default(), freed: 0, parent: 0, jump: 0, level: 0, job: 0 };
+        let root = State { clock: Clock::default(), peak: 0, highest: 0, parent: 0, jump: 0, level: 0, job: 0 };
         self.pool.push(root);
         let mut level = Level { first: 0, cells: vec![vec![0]] };
         let mut center = 0;
@@ -131,46 +133,46 @@ impl Search<'_> {
 
     /// The state after a job's next tile, if it could lead to something better than what is known.
     fn expand(&self, parent: u32, at: [usize; 2], job: usize) -> Option<Candidate> {
-        let due = self.counts.due(at, job)?;
+        let spare = self.counts.spare(at, job)?;
         let state = &self.pool[parent as usize];
-        let ready = if due == 0 { 0 } else { self.freed_at(parent, due) };
+        let ready = self.below(parent, spare);
         let clock = self.counts.run(state.clock, &self.counts.lines[job].tiles[at[job]], ready);
         let mut after = at;
         after[job] += 1;
-        let bound = self.ahead.least(after, clock);
+        let bound = self.ahead.least(after, job, clock);
         let job = u8::try_from(job).expect("two jobs");
         (bound < self.limit).then(|| Candidate { key: self.sort.key(clock, bound), clock, parent, job })
     }
 
-    /// When so many bytes had been given back on the way to a state; any time before its DMA engine is free is as good.
-    fn freed_at(&self, state: u32, due: u64) -> u64 {
-        let dma = self.pool[state as usize].clock.dma;
-        let mut now = self.pool[state as usize];
+    /// When the last tile was done on the way to a state while which more was held; any time before its DMA engine is
+    /// free is as good.
+    fn below(&self, state: u32, spare: i64) -> u64 {
+        let mut now = &self.pool[state as usize];
+        let dma = now.clock.dma;
         while now.level > 0 && now.clock.compute > dma {
-            let (parent, jump) = (self.pool[now.parent as usize], self.pool[now.jump as usize]);
-            if jump.freed >= due {
-                now = jump;
-            } else if parent.freed >= due {
-                now = parent;
-            } else {
-                break;
+            if now.peak > spare {
+                return now.clock.compute;
             }
+            now = &self.pool[if now.highest > spare { now.parent } else { now.jump } as usize];
         }
-        now.clock.compute
+        0
     }
 
     fn settle(&mut self, level: usize, first: usize, cells: Vec<Vec<Candidate>>) -> Level {
         let level = u32::try_from(level).expect("bounded by the states");
         let mut settled = Vec::with_capacity(cells.len());
         for (i, candidates) in (first..).zip(cells) {
-            let freed = if candidates.is_empty() { 0 } else { self.counts.freed([i, level as usize - i]) };
             let push = |Candidate { key: _, clock, parent, job }: Candidate| {
+                let mut before = [i, level as usize - i];
+                before[usize::from(job)] -= 1;
+                let peak = self.counts.peak(before, usize::from(job));
                 let above = self.pool[parent as usize];
-                let (jump, beyond) =
-                    (self.pool[above.jump as usize], self.pool[self.pool[above.jump as usize].jump as usize]);
+                let jump = self.pool[above.jump as usize];
+                let beyond = self.pool[jump.jump as usize];
                 let is_even = above.level - jump.level == jump.level - beyond.level;
-                let jump = if is_even { jump.jump } else { parent };
-                self.pool.push(State { clock, freed, parent, jump, level, job });
+                let (jump, highest) =
+                    if is_even { (jump.jump, peak.max(above.highest).max(jump.highest)) } else { (parent, peak) };
+                self.pool.push(State { clock, peak, highest, parent, jump, level, job });
                 u32::try_from(self.pool.len() - 1).expect("bounded by the states")
             };
             settled.push(candidates.into_iter().map(push).collect());

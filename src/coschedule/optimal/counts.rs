@@ -7,21 +7,32 @@
 
 use crate::coschedule::bound::Block;
 use crate::coschedule::chain::{Chain, ChainTile, SlotId};
-use crate::npu::Npu;
+use crate::ir::IdVec;
+use crate::npu::{Dram, Npu};
 use crate::units::Cycles;
 
 /// Two jobs, request after request, on one machine. Cycles and bytes are plain numbers here.
 pub(in crate::coschedule) struct Counts<'a> {
     pub(super) lines: [&'a Line; 2],
     pub(super) latency: u64,
-    sram: u64,
+    pub(super) sram: u64,
+    pub(super) alignment: u64,
+    /// Cycles for a byte over the channel, at its full rate, as a fraction.
+    pub(super) rate: (u128, u128),
 }
 
 /// The tiles of a job, and their sums.
 pub(in crate::coschedule) struct Line {
     pub(super) tiles: Vec<Tile>,
-    /// Bytes taken by the first n tiles.
-    taken: Vec<u64>,
+    /// Bytes loaded for the first n tiles.
+    pub(super) loaded: Vec<u64>,
+    /// Cycles of the stores that the first n tiles make ready.
+    pub(super) stored: Vec<u64>,
+    /// Cycles of those of them that must be done before these tiles are, for they load the same again.
+    pub(super) due: Vec<u64>,
+    /// Space for the loads of the first n tiles, and for all else that they are the first to use.
+    held: Vec<u64>,
+    begun: Vec<u64>,
     /// Bytes given back by the first n tiles.
     pub(super) freed: Vec<u64>,
     /// Cycles of compute after the first n tiles.
@@ -54,7 +65,9 @@ pub(super) struct Clock {
 
 impl<'a> Counts<'a> {
     pub(in crate::coschedule) fn new(npu: &Npu, lines: [&'a Line; 2]) -> Self {
-        Self { lines, latency: npu.dram.latency_cycles, sram: npu.sram.bytes.get() }
+        let Dram { latency_cycles: latency, bytes_per_second, efficiency_permille, .. } = npu.dram;
+        let rate = (u128::from(npu.clock_hz) * 1000, u128::from(bytes_per_second) * u128::from(efficiency_permille));
+        Self { lines, latency, sram: npu.sram.bytes.get(), alignment: npu.sram.alignment_bytes.get(), rate }
     }
 
     /// The tiles of both jobs.
@@ -62,19 +75,30 @@ impl<'a> Counts<'a> {
         self.lines[0].tiles.len() + self.lines[1].tiles.len()
     }
 
-    /// The bytes that must have been given back before a job's next tile can be loaded; `None` where it has no next
-    /// tile, or no room for it even when all tiles so far are done.
-    pub(super) fn due(&self, at: [usize; 2], job: usize) -> Option<u64> {
+    /// What both jobs hold while a job's next tile runs, but for loads: of those, less what was given back.
+    pub(super) fn peak(&self, at: [usize; 2], job: usize) -> i64 {
+        let begun = self.lines[job].tiles.get(at[job]).map_or(0, |tile| tile.begun_bytes);
+        signed(self.lines[0].begun[at[0]] + self.lines[1].begun[at[1]] + begun) - signed(self.freed(at))
+    }
+
+    /// Before a job's next tile can be loaded, all tiles must be done whose peak is above this; `None` where it has no
+    /// next tile, or no room for it even when all tiles so far are done.
+    pub(super) fn spare(&self, at: [usize; 2], job: usize) -> Option<i64> {
         let [a, b] = self.lines;
         let tile = self.lines[job].tiles.get(at[job])?;
-        let taken = a.taken[at[0]] + b.taken[at[1]] + tile.loaded_bytes;
-        let has_room = taken + tile.begun_bytes <= self.freed(at) + self.sram;
-        has_room.then(|| taken.saturating_sub(self.sram))
+        let spare = signed(self.sram) - signed(a.held[at[0]] + b.held[at[1]] + tile.loaded_bytes);
+        (self.peak(at, job) <= spare).then_some(spare)
     }
 
     /// The bytes given back when `at` tiles are done.
     pub(super) fn freed(&self, at: [usize; 2]) -> u64 {
         self.lines[0].freed[at[0]] + self.lines[1].freed[at[1]]
+    }
+
+    /// The bytes taken by them, with those given back.
+    pub(super) fn taken(&self, at: [usize; 2]) -> u64 {
+        let of_job = |(line, at): (&Line, usize)| line.held[at] + line.begun[at];
+        of_job((self.lines[0], at[0])) + of_job((self.lines[1], at[1]))
     }
 
     /// Runs a tile whose space is there at `ready`.
@@ -144,33 +168,44 @@ impl Line {
         }
         let mut line = Self {
             tiles: Vec::with_capacity(count),
-            taken: vec![0],
+            loaded: vec![0],
+            stored: vec![0],
+            due: vec![0],
+            held: vec![0],
+            begun: vec![0],
             freed: vec![0],
             compute_left: vec![0; count + 1],
             loads_left: vec![0; count + 1],
             tail: 0,
         };
-        let (mut taken, mut freed) = (0, 0);
-        let of_request: Vec<(Tile, u64)> = chain
+        let due = due(chain);
+        let of_request: Vec<OfTile> = chain
             .tiles
             .iter()
-            .map(|tile| {
-                let of_tile = Tile {
+            .enumerate()
+            .map(|(n, tile)| OfTile {
+                tile: Tile {
                     has_load: !tile.loads.is_empty(),
                     load: tile.load_cycles.get(),
                     compute: tile.cycles.get(),
                     loaded_bytes: bytes(&tile.loads),
                     begun_bytes: bytes(&tile.begins),
-                };
-                (of_tile, bytes(&tile.ends))
+                },
+                loads: tile.load_bytes.get(),
+                stores: tile.stores.iter().map(|(_, cycles)| cycles.get()).sum(),
+                due: due[n],
+                ends: bytes(&tile.ends),
             })
             .collect();
-        for &(tile, ends) in (0..requests).flat_map(|_| &of_request) {
-            taken += tile.loaded_bytes + tile.begun_bytes;
-            freed += ends;
+        for of_tile in (0..requests).flat_map(|_| &of_request) {
+            let tile = of_tile.tile;
             line.tiles.push(tile);
-            line.taken.push(taken);
-            line.freed.push(freed);
+            push_sum(&mut line.loaded, of_tile.loads);
+            push_sum(&mut line.stored, of_tile.stores);
+            push_sum(&mut line.due, of_tile.due);
+            push_sum(&mut line.held, tile.loaded_bytes);
+            push_sum(&mut line.begun, tile.begun_bytes);
+            push_sum(&mut line.freed, of_tile.ends);
         }
         for (n, tile) in line.tiles.iter().enumerate().rev() {
             line.compute_left[n] = line.compute_left[n + 1] + tile.compute;
@@ -181,4 +216,36 @@ impl Line {
         line.tail += if last.is_empty() { 0 } else { npu.dram.latency_cycles };
         Some(line)
     }
+}
+
+/// What one tile adds to the sums of its line.
+struct OfTile {
+    tile: Tile,
+    loads: u64,
+    stores: u64,
+    due: u64,
+    ends: u64,
+}
+
+/// Adds a sum: the last one, and something more.
+fn push_sum(sums: &mut Vec<u64>, more: u64) {
+    sums.push(sums.last().copied().unwrap_or(0) + more);
+}
+
+/// For each tile, the cycles of stores that it is the first to wait for: it loads what they store.
+fn due(chain: &Chain) -> Vec<u64> {
+    let mut waiting: IdVec<SlotId, u64> = chain.slots.iter().map(|_| 0).collect();
+    for &(slot, cycles) in chain.tiles.iter().flat_map(|tile| &tile.stores) {
+        waiting[slot] = cycles.get();
+    }
+    let of_tile = |tile: &ChainTile| {
+        let sources = tile.loads.iter().flat_map(|&slot| &chain.slots[slot].sources);
+        sources.map(|&source| std::mem::take(&mut waiting[source])).sum()
+    };
+    chain.tiles.iter().map(of_tile).collect()
+}
+
+/// Sums of bytes stay below 2^60.
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -55,7 +55,7 @@ impl Search<'_> {
         let mut after = at;
         after[job] += 1;
         let clock = Clock { compute: machine.compute_free.get(), dma: machine.dma_free.get() };
-        let bound = self.ahead.least(after, clock);
+        let bound = self.ahead.least(after, job, clock);
         (bound < self.limit).then_some((bound, job, machine))
     }
 }

@@ -8,6 +8,7 @@ mod ahead;
 mod cells;
 pub(super) mod counts;
 mod exact;
+pub(super) mod lattice;
 pub(super) mod rules;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use rules::{Measure, Order, Rule};
 
 use super::layouts::{Choice, Layouts};
 use super::machine::{Machine, Style};
+use super::placing::First;
 use super::policy::Way;
 use crate::units::Cycles;
 
@@ -38,7 +40,7 @@ impl Effort {
 const SEARCHED: usize = 4;
 
 /// For each state that a search may make, so many steps may be made on the real machine.
-const REPLAYS: u64 = 8;
+const REPLAYS: u64 = 32;
 
 /// The best choice: what is known, or something better.
 ///
@@ -56,7 +58,7 @@ pub(super) fn search(layouts: &Layouts, known: Choice, effort: Effort) -> Choice
     }
     for way in [Way::RoundRobin, Way::Greedy] {
         if candidates.iter().any(|candidate| candidate.bound < search.best.cycles) {
-            let choice = layouts.best(&way, Some(search.best.cycles)).ok().flatten();
+            let choice = layouts.best(&way).ok().filter(|choice| choice.cycles < search.best.cycles);
             search.best = choice.unwrap_or(search.best);
         }
     }
@@ -93,15 +95,27 @@ impl Search<'_, '_> {
     /// Runs an order on the real machine, in one style after the other.
     fn replay(&mut self, picks: &[usize], order: &[u8]) {
         for style in Style::ALL {
-            if self.layouts.bound(picks) >= self.best.cycles || self.replays == 0 {
-                return;
+            self.run(picks, Way::Order(order.to_vec()), style);
+        }
+        for first in First::ALL {
+            if self.layouts.bound(picks) < self.best.cycles
+                && let Some(way) = self.layouts.placed(picks, order, self.best.cycles, first, &mut self.replays)
+            {
+                self.run(picks, way, Style::PLAIN);
             }
-            self.replays = self.replays.saturating_sub(order.len() as u64);
-            let (way, jobs) = (Way::Order(order.to_vec()), [0, 1]);
-            let race = self.layouts.race(picks, &jobs);
-            if let Ok(Some(cycles)) = race.cycles(&way, style, Some(self.best.cycles)) {
-                self.best = Choice { layouts: picks.to_vec(), order: jobs.to_vec(), way, style, cycles };
-            }
+        }
+    }
+
+    /// What comes of a way on the real machine, if anything better can come of these layouts.
+    fn run(&mut self, picks: &[usize], way: Way, style: Style) {
+        let (Way::Order(jobs) | Way::Placed(jobs, _)) = &way else { return };
+        if self.layouts.bound(picks) >= self.best.cycles || self.replays == 0 {
+            return;
+        }
+        self.replays = self.replays.saturating_sub(jobs.len() as u64);
+        let order = [0, 1];
+        if let Ok(Some(cycles)) = self.layouts.race(picks, &order).cycles(&way, style, Some(self.best.cycles)) {
+            self.best = Choice { layouts: picks.to_vec(), order: order.to_vec(), way, style, cycles };
         }
     }
 
@@ -137,7 +151,7 @@ impl Search<'_, '_> {
         let share = states / SEARCHED as u64;
         for candidate in candidates.iter_mut().take(SEARCHED) {
             if !std::mem::replace(&mut candidate.is_tight, true) {
-                candidate.bound = self.layouts.tight_bound(&candidate.picks);
+                candidate.bound = self.layouts.tight_bound(&candidate.picks, self.best.cycles);
             }
             let Some(order) = candidate.order.take().filter(|_| candidate.bound < self.best.cycles) else { continue };
             let Some(counts) = self.layouts.counts(&candidate.picks) else { continue };
@@ -150,7 +164,7 @@ impl Search<'_, '_> {
     fn start_from_best(&mut self, effort: Effort) {
         let Choice { layouts: picks, order, way, style, cycles: _ } = self.best.clone();
         let bound = self.layouts.bound(&picks);
-        let is_open = bound < self.best.cycles && !matches!(way, Way::Order(_));
+        let is_open = bound < self.best.cycles && !matches!(way, Way::Order(_) | Way::Placed(..));
         let Some(counts) = self.layouts.counts(&picks).filter(|_| is_open) else { return };
         let jobs = self.layouts.race(&picks, &order).jobs(&way, style);
         if let Some(order) = jobs.ok().and_then(|jobs| rules::order(&counts, Rule::Given(&jobs), u64::MAX)) {
@@ -161,7 +175,9 @@ impl Search<'_, '_> {
 
     /// Looks for better orders in corridors around the best known one, which move along with it.
     fn improve(&mut self, counts: &Counts, bound: u64, picks: &[usize], known: Order, states: &mut u64) -> Order {
-        let ahead = Ahead::new(counts);
+        let best_known = known.cycles.max(self.best.cycles.get()) + 1;
+        let ahead = Ahead::new(counts, best_known);
+        let bound = bound.max(ahead.bound());
         let mut best = known;
         if let Some(order) = rules::order(counts, Rule::Ahead(&ahead), best.cycles) {
             self.replay(picks, &order.jobs);
@@ -196,7 +212,7 @@ impl Search<'_, '_> {
             else {
                 continue;
             };
-            let ahead = Ahead::new(&counts);
+            let ahead = Ahead::new(&counts, self.best.cycles.get());
             let chains = self.layouts.chains(&candidate.picks);
             for style in Style::ALL {
                 if candidate.bound >= self.best.cycles {

@@ -74,34 +74,49 @@ pub(in crate::coschedule) fn order(counts: &Counts, rule: Rule, limit: u64) -> O
     (cycles < limit).then_some(Order { jobs: run.jobs, cycles })
 }
 
+/// When a tile of an order is there.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::coschedule) struct Moment {
+    /// When its load starts, if it has one.
+    pub(in crate::coschedule) load_start: u64,
+    /// When it is done.
+    pub(in crate::coschedule) done: u64,
+}
+
+/// The moments of an order's tiles; `None` where one has no room.
+pub(in crate::coschedule) fn moments(counts: &Counts, jobs: &[u8]) -> Option<Vec<Moment>> {
+    let mut run = Run::new(counts);
+    let of = |&job: &u8| {
+        let job = usize::from(job);
+        let clock = run.next(job)?;
+        let load = if run.tile(job).has_load { run.tile(job).load } else { 0 };
+        run.take(job, clock);
+        Some(Moment { load_start: clock.dma - load, done: clock.compute })
+    };
+    jobs.iter().map(of).collect()
+}
+
 struct Run<'a> {
     counts: &'a Counts<'a>,
     at: [usize; 2],
     clock: Clock,
     jobs: Vec<u8>,
-    /// Bytes given back by each tile so far and all before it, and when.
-    freed: Vec<(u64, u64)>,
-    /// The first of them that a load can still have to wait for.
-    first: usize,
+    /// What was held while a tile ran, and when it was done, of those tiles that held more than all after them.
+    peaks: Vec<(i64, u64)>,
 }
 
 impl<'a> Run<'a> {
     fn new(counts: &'a Counts<'a>) -> Self {
         let levels = counts.levels();
-        let (jobs, freed) = (Vec::with_capacity(levels), Vec::with_capacity(levels));
-        Self { counts, at: [0, 0], clock: Clock::default(), jobs, freed, first: 0 }
+        let jobs = Vec::with_capacity(levels);
+        Self { counts, at: [0, 0], clock: Clock::default(), jobs, peaks: Vec::new() }
     }
 
     /// The clock after a job's next tile.
     fn next(&self, job: usize) -> Option<Clock> {
-        let due = self.counts.due(self.at, job)?;
-        let ready = match due {
-            0 => 0,
-            due => {
-                let enough = self.first + self.freed[self.first..].partition_point(|&(freed, _)| freed < due);
-                self.freed.get(enough).map_or(self.clock.compute, |&(_, done)| done)
-            }
-        };
+        let spare = self.counts.spare(self.at, job)?;
+        let above = self.peaks.partition_point(|&(peak, _)| peak > spare);
+        let ready = above.checked_sub(1).map_or(0, |last| self.peaks[last].1);
         Some(self.counts.run(self.clock, self.tile(job), ready))
     }
 
@@ -124,7 +139,7 @@ impl<'a> Run<'a> {
                 let key = |job: usize| {
                     let mut at = self.at;
                     at[job] += 1;
-                    (ahead.least(at, next[job]), self.stall(job, next[job]), self.tile(job).surplus())
+                    (ahead.least(at, job, next[job]), self.stall(job, next[job]), self.tile(job).surplus())
                 };
                 usize::from(key(1) < key(0))
             }
@@ -152,14 +167,11 @@ impl<'a> Run<'a> {
     }
 
     fn take(&mut self, job: usize, clock: Clock) {
+        let peak = self.counts.peak(self.at, job);
+        while self.peaks.pop_if(|before| before.0 <= peak).is_some() {}
+        self.peaks.push((peak, clock.compute));
         self.at[job] += 1;
         self.clock = clock;
         self.jobs.push(u8::try_from(job).expect("two jobs"));
-        self.freed.push((self.counts.freed(self.at), clock.compute));
-        while self.freed[self.first..].first().is_some_and(|&(_, done)| done <= clock.dma) {
-            self.first += 1;
-        }
-        // What is free by now is no wait: keep the newest of it, which stands for all before.
-        self.first = self.first.saturating_sub(1);
     }
 }

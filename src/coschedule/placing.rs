@@ -1,0 +1,227 @@
+//! Addresses for an order of tiles that is known.
+//!
+//! On the machine a stay is placed when its tile's turn comes, and the scratchpad is cut up by and by. Of a known order
+//! every stay's life is known: from the start of its load, or of the first tile that writes it, to the end of the last tile
+//! that uses it, as the machine by counts has them. So what is hard to place can be placed first.
+//!
+//! Where no place is free for all of a life, one is taken that costs the shortest wait: what is there is used last before
+//! the stay's own first tile, or first after its last one, so that a load waits for its end.
+
+use std::cmp::Reverse;
+
+use super::chain::{Chain, SlotId};
+use super::optimal::rules::Moment;
+use crate::ir::IdVec;
+use crate::npu::Sram;
+
+/// Where stays go: by job, tile of all its requests, and place among what the tile loads and then begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Addresses(Vec<Vec<Vec<u64>>>);
+
+impl Addresses {
+    pub(super) fn of(&self, job: usize, tile: usize) -> &[u64] {
+        &self.0[job][tile]
+    }
+}
+
+/// Which stays are placed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum First {
+    /// Those that begin first.
+    Earliest,
+    Largest,
+    LongestLived,
+    /// Those that take the most bytes for the most tiles.
+    Greatest,
+}
+
+impl First {
+    pub(super) const ALL: [Self; 4] = [Self::Greatest, Self::Earliest, Self::Largest, Self::LongestLived];
+}
+
+/// A stay for which there is no place is placed before all others, so many times.
+const MOST_ATTEMPTS: usize = 32;
+
+/// The order of the jobs' tiles, and when they run by counts.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) chains: &'a [&'a Chain],
+    pub(super) jobs: &'a [u8],
+    pub(super) moments: &'a [Moment],
+}
+
+/// Places all stays in at most `steps` steps, of which it takes what it needs; `None` where some find no place.
+pub(super) fn place(known: Known, sram: &Sram, first: First, steps: &mut u64) -> Option<Addresses> {
+    let stays = stays(known);
+    let mut queue: Vec<usize> = (0..stays.len()).collect();
+    queue.sort_by_key(|&stay| Reverse(first.rank(&stays[stay])));
+    for _ in 0..MOST_ATTEMPTS {
+        *steps = steps.checked_sub(known.jobs.len() as u64)?;
+        let mut plan = Plan {
+            known,
+            sram,
+            stays: &stays,
+            addresses: vec![0; stays.len()],
+            at: vec![Vec::new(); known.jobs.len()],
+        };
+        match queue.iter().position(|&stay| plan.add(stay).is_none()) {
+            None => return Some(plan.by_tile()),
+            Some(failed) => queue[..=failed].rotate_right(1),
+        }
+    }
+    None
+}
+
+/// What is placed. Times are steps of the order.
+struct Stay {
+    job: usize,
+    /// Its tile of all requests.
+    tile: usize,
+    bytes: u64,
+    /// The step during which, or before which, its load starts.
+    from: usize,
+    /// The step that is the first to use it.
+    first: usize,
+    /// The step that is the last to use it.
+    last: usize,
+    /// When its load starts.
+    starts: u64,
+}
+
+impl First {
+    fn rank(self, stay: &Stay) -> (u64, u64) {
+        let life = (stay.last + 1 - stay.from) as u64;
+        match self {
+            Self::Earliest => (u64::MAX - stay.from as u64, stay.bytes),
+            Self::Largest => (stay.bytes, life),
+            Self::LongestLived => (life, stay.bytes),
+            Self::Greatest => (stay.bytes.saturating_mul(life), stay.bytes),
+        }
+    }
+}
+
+/// All stays of an order, by the step that begins them and their place in its tile.
+fn stays(known: Known) -> Vec<Stay> {
+    let mut stays: Vec<Stay> = Vec::new();
+    let none = |chain: &&Chain| chain.slots.iter().map(|_| usize::MAX).collect();
+    let mut of_slot: Vec<IdVec<SlotId, usize>> = known.chains.iter().map(none).collect();
+    let mut next = vec![0; known.chains.len()];
+    for (step, (&job, moment)) in known.jobs.iter().zip(known.moments).enumerate() {
+        let job = usize::from(job);
+        let chain = known.chains[job];
+        let tile = &chain.tiles[next[job] % chain.tiles.len()];
+        let before_load = known.moments[..step].partition_point(|earlier| earlier.done <= moment.load_start);
+        let loads = tile.loads.iter().map(|&slot| (slot, before_load, moment.load_start));
+        let begins = tile.begins.iter().map(|&slot| (slot, step, moment.done));
+        for (slot, from, starts) in loads.chain(begins) {
+            of_slot[job][slot] = stays.len();
+            let bytes = chain.slots[slot].bytes.get().max(1);
+            stays.push(Stay { job, tile: next[job], bytes, from, first: step, last: step, starts });
+        }
+        for &(slot, old) in &tile.replaces {
+            of_slot[job][slot] = of_slot[job][old];
+        }
+        for &slot in &tile.ends {
+            stays[of_slot[job][slot]].last = step;
+        }
+        next[job] += 1;
+    }
+    stays
+}
+
+/// Some bytes that another stay takes during a stay's life.
+#[derive(Clone, Copy)]
+struct Taken {
+    begin: u64,
+    end: u64,
+    /// The wait that sharing them costs; `None` where both are in use at once.
+    wait: Option<u64>,
+}
+
+/// What is placed so far.
+struct Plan<'a> {
+    known: Known<'a>,
+    sram: &'a Sram,
+    stays: &'a [Stay],
+    addresses: Vec<u64>,
+    /// The placed stays that live at each step.
+    at: Vec<Vec<usize>>,
+}
+
+impl Plan<'_> {
+    fn add(&mut self, id: usize) -> Option<()> {
+        let stay = &self.stays[id];
+        let taken = self.taken(stay);
+        self.addresses[id] = self.free_place(stay, &taken).or_else(|| self.shared_place(stay, &taken))?;
+        self.at[stay.from..=stay.last].iter_mut().for_each(|living| living.push(id));
+        Some(())
+    }
+
+    /// What other stays take during a stay's life, by address.
+    fn taken(&self, stay: &Stay) -> Vec<Taken> {
+        // Those that live at its first step, and those that begin later.
+        let later = (stay.from + 1..=stay.last)
+            .flat_map(|step| self.at[step].iter().filter(move |&&other| self.stays[other].from == step));
+        let wait = |for_last: usize, starts: u64| self.known.moments[for_last].done.saturating_sub(starts);
+        let of = |&other: &usize| {
+            let (begin, other) = (self.addresses[other], &self.stays[other]);
+            let wait = if other.last < stay.first {
+                Some(wait(other.last, stay.starts))
+            } else if stay.last < other.first {
+                Some(wait(stay.last, other.starts))
+            } else {
+                None
+            };
+            Taken { begin, end: begin + other.bytes, wait }
+        };
+        let mut taken: Vec<Taken> = self.at[stay.from].iter().chain(later).map(of).collect();
+        taken.sort_unstable_by_key(|taken| (taken.begin, taken.end));
+        taken
+    }
+
+    /// The smallest hole between what is taken, at its low end.
+    fn free_place(&self, stay: &Stay, taken: &[Taken]) -> Option<u64> {
+        let mut best: Option<(u64, u64)> = None;
+        let mut low = 0;
+        let end = Taken { begin: self.sram.bytes.get(), end: u64::MAX, wait: None };
+        for next in taken.iter().chain([&end]) {
+            let address = self.aligned(low);
+            if address + stay.bytes <= next.begin && best.is_none_or(|(hole, _)| next.begin - low < hole) {
+                best = Some((next.begin - low, address));
+            }
+            low = low.max(next.end);
+        }
+        best.map(|(_, address)| address)
+    }
+
+    /// Where sharing costs the shortest wait: beside the end of something that is taken.
+    fn shared_place(&self, stay: &Stay, taken: &[Taken]) -> Option<u64> {
+        let above = taken.iter().map(|other| self.aligned(other.end));
+        let step = self.sram.alignment_bytes.get();
+        let below = taken.iter().filter_map(|other| Some(other.begin.checked_sub(stay.bytes)? / step * step));
+        let mut best: Option<(u64, u64)> = None;
+        for address in std::iter::once(0).chain(above).chain(below) {
+            let end = address + stay.bytes;
+            let mut over = taken.iter().filter(|other| other.begin < end && address < other.end);
+            let wait = over.try_fold(0, |longest: u64, other| Some(longest.max(other.wait?)));
+            let is_inside = end <= self.sram.bytes.get();
+            best = best.into_iter().chain(wait.filter(|_| is_inside).map(|wait| (wait, address))).min();
+        }
+        best.map(|(_, address)| address)
+    }
+
+    fn aligned(&self, address: u64) -> u64 {
+        address.next_multiple_of(self.sram.alignment_bytes.get())
+    }
+
+    fn by_tile(&self) -> Addresses {
+        let mut addresses: Vec<Vec<Vec<u64>>> = vec![Vec::new(); self.known.chains.len()];
+        for &job in self.known.jobs {
+            addresses[usize::from(job)].push(Vec::new());
+        }
+        for (stay, &address) in self.stays.iter().zip(&self.addresses) {
+            addresses[stay.job][stay.tile].push(address);
+        }
+        Addresses(addresses)
+    }
+}
