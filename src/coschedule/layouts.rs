@@ -234,7 +234,7 @@ impl<'a> Layouts<'a> {
     }
 
     /// Two jobs' tiles in this order, all stays placed at once in at most `steps` steps, where that may take less than a
-    /// limit.
+    /// limit. Not of long jobs.
     pub(super) fn placed(
         &self,
         picks: &[usize],
@@ -243,7 +243,7 @@ impl<'a> Layouts<'a> {
         first: First,
         steps: &mut u64,
     ) -> Option<Way> {
-        let counts = self.counts(picks)?;
+        let counts = self.counts(picks).filter(|_| !self.is_long())?;
         let moments = rules::moments(&counts, jobs)?;
         moments.last().filter(|last| last.done < limit.get())?;
         let known = Known { chains: &self.chains(picks), jobs, moments: &moments };
