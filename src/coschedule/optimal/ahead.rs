@@ -1,4 +1,4 @@
-//! The least that is left after some tiles of each job, SRAM aside, by recursion from the end.
+//! The least that is left after some tiles of each job, by recursion from the end: SRAM aside here, with it in `lattice`.
 //!
 //! `J(i, j)`: the least time from the moment the DMA engine is free, if compute has no backlog, to the end of all tiles
 //! but the first i of A and j of B; `R(i, j)`: their compute. From DMA free at u and compute free at v the end is no
@@ -18,7 +18,7 @@ use super::lattice::Lattice;
 /// More cells than this are not tabulated: the bound of sums takes their place.
 const MOST_CELLS: usize = 4 << 20;
 
-/// The table, or without it a weaker bound.
+/// The table, or without it a weaker bound; and what the scratchpad lets pass.
 pub(in crate::coschedule) struct Ahead<'a> {
     counts: &'a Counts<'a>,
     /// J by `i · (tiles of B + 1) + j`.
@@ -41,17 +41,13 @@ impl<'a> Ahead<'a> {
         by_lattice.max(by_table)
     }
 
-    /// No order of the tiles that are left is done earlier.
+    /// No order of the tiles that are left is done earlier, `job`'s having been the last.
     pub(super) fn least(&self, at: [usize; 2], job: usize, clock: Clock) -> u64 {
-        let by_sums = self.counts.least(at, clock);
-        let by_sums = by_sums.max(self.lattice.as_ref().map_or(0, |lattice| lattice.least(at, job, clock)));
-        match &self.table {
-            None => by_sums,
-            Some(table) => {
-                let columns = self.counts.lines[1].tiles.len() + 1;
-                by_sums.max(clock.dma + table[at[0] * columns + at[1]] + self.counts.least_tail())
-            }
-        }
+        let columns = self.counts.lines[1].tiles.len() + 1;
+        let by_table = |table: &Vec<u64>| clock.dma + table[at[0] * columns + at[1]] + self.counts.least_tail();
+        let by_table = self.table.as_ref().map_or(0, by_table);
+        let by_lattice = self.lattice.as_ref().map_or(0, |lattice| lattice.least(at, job, clock));
+        self.counts.least(at, clock).max(by_table).max(by_lattice)
     }
 }
 
