@@ -35,6 +35,8 @@ const FINE: usize = 2;
 const SERIAL_TRIES: usize = 6;
 /// The other ways, where more depends on addresses.
 const TRIES: usize = 16;
+/// Orders of more tiles are not placed at once.
+const MOST_PLACED: usize = 1 << 13;
 /// A policy's order is placed anew in no more attempts.
 const REPLACEMENTS: u64 = 8;
 /// Jobs of more tiles together get no more tries than serial, in one style, and serial none beside the best.
@@ -234,7 +236,7 @@ impl<'a> Layouts<'a> {
     }
 
     /// Two jobs' tiles in this order, all stays placed at once in at most `steps` steps, where that may take less than a
-    /// limit. Not of long jobs.
+    /// limit. Not of many tiles.
     pub(super) fn placed(
         &self,
         picks: &[usize],
@@ -243,7 +245,7 @@ impl<'a> Layouts<'a> {
         first: First,
         steps: &mut u64,
     ) -> Option<Way> {
-        let counts = self.counts(picks).filter(|_| !self.is_long())?;
+        let counts = self.counts(picks).filter(|_| jobs.len() <= MOST_PLACED && !self.is_long())?;
         let moments = rules::moments(&counts, jobs)?;
         moments.last().filter(|last| last.done < limit.get())?;
         let known = Known { chains: &self.chains(picks), jobs, moments: &moments };

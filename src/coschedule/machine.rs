@@ -29,7 +29,10 @@ pub(super) struct Machine<'a> {
     pub(super) compute_free: Cycles,
     /// When the last command so far is done.
     done: Cycles,
+    /// With what the last probe changed in it.
     space: Space,
+    /// Whose next tile that was, if it had room.
+    probed: Option<usize>,
     /// Tiles done of each job, over all its requests.
     next: Vec<usize>,
     /// Where each slot is, by job.
@@ -128,8 +131,6 @@ pub(super) struct Step {
     pub(super) request: u32,
     /// Its place in the chain.
     pub(super) tile: usize,
-    /// How many of the oldest outputs are stored before its load.
-    pub(super) stores: usize,
     /// Where its loads, and then the slots that it begins, are.
     pub(super) addresses: Vec<u64>,
     /// For how long the DRAM channel waits before its load.
@@ -139,8 +140,15 @@ pub(super) struct Step {
     dma_free: Cycles,
     compute_done: Cycles,
     done: Cycles,
-    space: Space,
+    /// When each of the outputs is stored that are stored before its load, the oldest.
     stored: Vec<Cycles>,
+}
+
+impl Step {
+    /// How many of the oldest outputs are stored before its load.
+    pub(super) fn stores(&self) -> usize {
+        self.stored.len()
+    }
 }
 
 /// The space that is free is too little, or too cut up, for a job's next tile.
@@ -162,6 +170,7 @@ impl<'a> Machine<'a> {
             compute_free: Cycles::ZERO,
             done: Cycles::ZERO,
             space: Space::new(&npu.sram),
+            probed: None,
             next: chains.iter().map(|_| 0).collect(),
             live: chains.iter().map(|chain| chain.slots.iter().map(|_| Live::default()).collect()).collect(),
             unstored: VecDeque::new(),
@@ -189,19 +198,37 @@ impl<'a> Machine<'a> {
     }
 
     /// The next tile of a job, if it were taken now. The job has one.
-    pub(super) fn probe(&self, job: usize) -> Result<Step, NoRoom> {
+    pub(super) fn probe(&mut self, job: usize) -> Result<Step, NoRoom> {
         let in_time =
             self.unstored.iter().take_while(|output| !self.style.stores_late && output.ready <= self.dma_free).count();
         let least = in_time.max(self.owed(job));
-        // Space that outputs hold is worth a wait only where there is no other: one more at a time.
-        let mut step = self.step(job, least);
-        for stores in least + 1..=self.unstored.len() {
+        self.space.undo(0);
+        let mut queue = Queue { dma_free: self.dma_free, stored: Vec::new() };
+        (0..least).for_each(|_| _ = self.try_store(&mut queue));
+        let step = loop {
+            let without_tile = self.space.moment();
+            let step = self.step(job, &queue);
             if step.is_ok() {
-                break;
+                break step;
             }
-            step = self.step(job, stores);
-        }
+            self.space.undo(without_tile);
+            // Space that outputs hold is worth a wait only where there is no other: one more at a time.
+            if !self.try_store(&mut queue) {
+                break step;
+            }
+        };
+        self.probed = step.is_ok().then_some(job);
         step
+    }
+
+    /// Stores one more output, if there is one.
+    fn try_store(&mut self, queue: &mut Queue) -> bool {
+        let next = self.unstored.get(queue.stored.len());
+        if let Some(output) = next {
+            let done = queue.push(output, self.latency);
+            output.give(&mut self.space, done);
+        }
+        next.is_some()
     }
 
     /// How many stores must come before the next tile's load, which loads what they store.
@@ -217,33 +244,32 @@ impl<'a> Machine<'a> {
         self.unstored.iter().rposition(is_source).map_or(0, |last| last + 1)
     }
 
-    fn step(&self, job: usize, stores: usize) -> Result<Step, NoRoom> {
+    fn step(&mut self, job: usize, queue: &Queue) -> Result<Step, NoRoom> {
         let chain = self.chains[job];
         let at = self.next[job] % chain.tiles.len();
         let request = u32::try_from(self.next[job] / chain.tiles.len()).expect("a count of requests");
         let tile = &chain.tiles[at];
-        let mut space = self.space.clone();
-        let (dma_free, stored) = self.store(stores, &mut space);
         let mut addresses = Vec::with_capacity(tile.loads.len() + tile.begins.len());
         let placement = self.style.placement;
         let given = self.given.map(|given| given.of(job, self.next[job]));
+        let space = &mut self.space;
         let mut take = |slot: SlotId, now, side| {
             let Slot { bytes, tiles, .. } = chain.slots[slot];
-            let side = placement.side(side, tiles);
             let place = match given {
                 Some(given) => space.take_at(given[addresses.len()], bytes, now),
-                None => space.take(bytes, now, side, placement.hole()),
+                None => space.take(bytes, now, placement.side(side, tiles), placement.hole()),
             };
             let place = place.ok_or(NoRoom { job, tile: at })?;
             addresses.push(place.address);
             Ok(place.ready)
         };
-        let mut load_start = dma_free;
+        let mut load_start = queue.dma_free;
         for &slot in &tile.loads {
-            load_start = load_start.max(take(slot, dma_free, Side::Low)?);
-            let sources = chain.slots[slot].sources.iter();
-            let there = sources.map(|&source| self.stored(job, source, &stored)).max();
-            load_start = load_start.max(there.unwrap_or_default());
+            load_start = load_start.max(take(slot, queue.dma_free, Side::Low)?);
+        }
+        for &source in tile.loads.iter().flat_map(|&slot| &chain.slots[slot].sources) {
+            let just = queue.stored(&self.unstored, job, source);
+            load_start = load_start.max(just.unwrap_or(self.live[job][source].stored));
         }
         let is_load = !tile.loads.is_empty();
         let loaded = if is_load { load_start + tile.load_cycles + self.latency } else { Cycles::ZERO };
@@ -252,50 +278,32 @@ impl<'a> Machine<'a> {
             compute_start = compute_start.max(take(slot, compute_start, Side::High)?);
         }
         let compute_done = compute_start + tile.cycles;
-        let done = self.done.max(compute_done).max(loaded).max(stored.last().copied().unwrap_or_default());
+        let last_stored = queue.stored.last().copied().unwrap_or_default();
         Ok(Step {
             job,
             request,
             tile: at,
-            stores,
             addresses,
-            dma_idle: load_start - dma_free,
+            dma_idle: load_start - queue.dma_free,
             compute_idle: compute_start - self.compute_free,
-            dma_free: if is_load { load_start + tile.load_cycles } else { dma_free },
+            dma_free: if is_load { load_start + tile.load_cycles } else { queue.dma_free },
             compute_done,
-            done,
-            space,
-            stored,
+            done: self.done.max(compute_done).max(loaded).max(last_stored),
+            stored: queue.stored.clone(),
         })
     }
 
-    /// When a spilled slot is in DRAM, the oldest outputs having just been stored.
-    fn stored(&self, job: usize, slot: SlotId, just: &[Cycles]) -> Cycles {
-        let queued = self.unstored.iter().zip(just).rev();
-        let mut of_slot = queued.filter(|(output, _)| (output.job, output.slot) == (job, slot));
-        of_slot.next().map_or(self.live[job][slot].stored, |(_, &done)| done)
-    }
-
-    /// When the channel is free after the oldest `count` stores, and when each is done.
-    fn store(&self, count: usize, space: &mut Space) -> (Cycles, Vec<Cycles>) {
-        let mut free = self.dma_free;
-        let store = |output: &Unstored| {
-            free = free.max(output.ready) + output.cycles;
-            let done = free + self.latency;
-            if let Some(released) = output.released {
-                space.give(output.address, output.bytes, done.max(released));
-            }
-            done
-        };
-        let stored = self.unstored.iter().take(count).map(store).collect();
-        (free, stored)
-    }
-
-    /// Takes a step that `probe` has just given.
+    /// Takes a step that `probe` has just given, for this job or before that for another.
     pub(super) fn take(&mut self, step: Step) {
         let chain = self.chains[step.job];
         let tile = &chain.tiles[step.tile];
-        self.space = step.space;
+        if self.probed != Some(step.job) {
+            self.space.undo(0);
+            self.unstored.iter().zip(&step.stored).for_each(|(output, &done)| output.give(&mut self.space, done));
+            let slots = tile.loads.iter().chain(&tile.begins).zip(&step.addresses);
+            slots.for_each(|(&slot, &address)| self.space.hold(address, chain.slots[slot].bytes));
+        }
+        self.probed = None;
         self.settle(&step.stored);
         (self.dma_free, self.compute_free, self.done) = (step.dma_free, step.compute_done, step.done);
         let live = &mut self.live[step.job];
@@ -322,7 +330,7 @@ impl<'a> Machine<'a> {
             }
         }
         self.next[step.job] += 1;
-        self.space.forget(self.dma_free.min(self.compute_free));
+        self.space.settle(self.dma_free.min(self.compute_free));
     }
 
     /// The oldest outputs are stored: what still reads them, or loads them again, needs to know.
@@ -336,10 +344,42 @@ impl<'a> Machine<'a> {
     }
 
     /// Stores what is left, and says how many outputs that was and when the last command is done.
-    pub(super) fn finish(mut self) -> (usize, Cycles) {
-        let count = self.unstored.len();
-        let (_, stored) = self.store(count, &mut self.space.clone());
-        self.settle(&stored);
-        (count, self.done.max(stored.last().copied().unwrap_or_default()))
+    pub(super) fn finish(self) -> (usize, Cycles) {
+        let mut queue = Queue { dma_free: self.dma_free, stored: Vec::new() };
+        self.unstored.iter().for_each(|output| _ = queue.push(output, self.latency));
+        (queue.stored.len(), self.done.max(queue.stored.last().copied().unwrap_or_default()))
+    }
+}
+
+impl Unstored {
+    /// Its space, if nothing reads it any more.
+    fn give(&self, space: &mut Space, stored: Cycles) {
+        if let Some(released) = self.released {
+            space.give(self.address, self.bytes, stored.max(released));
+        }
+    }
+}
+
+/// The oldest outputs on their way to DRAM, behind all transfers so far.
+struct Queue {
+    /// When the channel is free after them.
+    dma_free: Cycles,
+    /// When each is done.
+    stored: Vec<Cycles>,
+}
+
+impl Queue {
+    /// One more, and when it is done.
+    fn push(&mut self, output: &Unstored, latency: Cycles) -> Cycles {
+        self.dma_free = self.dma_free.max(output.ready) + output.cycles;
+        let done = self.dma_free + latency;
+        self.stored.push(done);
+        done
+    }
+
+    /// When a spilled slot is in DRAM, if it is among them.
+    fn stored(&self, outputs: &VecDeque<Unstored>, job: usize, slot: SlotId) -> Option<Cycles> {
+        let mut queued = outputs.iter().zip(&self.stored).rev();
+        queued.find(|(output, _)| (output.job, output.slot) == (job, slot)).map(|(_, &done)| done)
     }
 }

@@ -104,7 +104,7 @@ impl<'a> Recorder<'a> {
 
     /// The next tile of a job, with the stores that go before its load.
     pub(super) fn step(&mut self, step: &Step) {
-        self.store(step.stores);
+        self.store(step.stores());
         let (job, request) = (step.job, step.request);
         let chain = self.chains[job];
         let tile = &chain.tiles[step.tile];

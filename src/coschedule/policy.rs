@@ -104,7 +104,7 @@ impl Race<'_> {
         }
         let (mut compute_left, mut loads_left) = (self.sum(|tile| tile.cycles), self.sum(|tile| tile.load_cycles));
         let mut level = 0;
-        while let Some(step) = self.next(way, level, &machine)? {
+        while let Some(step) = self.next(way, level, &mut machine)? {
             let tile = &self.chains[step.job].tiles[step.tile];
             (compute_left, loads_left) = (compute_left - tile.cycles, loads_left - tile.load_cycles);
             level += 1;
@@ -127,39 +127,37 @@ impl Race<'_> {
     }
 
     /// The next step; `None` when all is done.
-    fn next(&self, way: &Way, level: usize, machine: &Machine) -> Result<Option<Step>, NoRoom> {
-        let mut jobs = self.order.iter().copied().filter(|&job| machine.has_next(job));
+    fn next(&self, way: &Way, level: usize, machine: &mut Machine) -> Result<Option<Step>, NoRoom> {
+        let mut jobs: Vec<usize> = self.order.iter().copied().filter(|&job| machine.has_next(job)).collect();
         match way {
-            Way::Serial => jobs.next().map(|job| machine.probe(job)).transpose(),
-            Way::RoundRobin => first_that_fits(in_turn(jobs, machine).into_iter().map(|job| machine.probe(job))),
+            Way::Serial => jobs.truncate(1),
+            Way::Placed(order, _) => jobs.retain(|&job| order.get(level).is_some_and(|&next| usize::from(next) == job)),
+            Way::RoundRobin | Way::Greedy => sort_by_turn(&mut jobs, machine),
+            Way::Order(order) => jobs.sort_by_key(|&job| order.get(level).is_none_or(|&next| usize::from(next) != job)),
+        }
+        let steps = jobs.into_iter().map(|job| machine.probe(job));
+        match way {
+            Way::Serial | Way::RoundRobin | Way::Order(_) | Way::Placed(..) => first_that_fits(steps),
             Way::Greedy => {
                 // The sort is stable: at ties the job comes first whose turn it is.
-                let mut steps: Vec<_> = in_turn(jobs, machine).into_iter().map(|job| machine.probe(job)).collect();
+                let mut steps: Vec<_> = steps.collect();
                 steps.sort_by_key(|step| {
                     step.as_ref().map_or(Cycles(u64::MAX), |step| step.compute_idle + step.dma_idle)
                 });
                 first_that_fits(steps.into_iter())
             }
-            Way::Placed(order, _) => order.get(level).map(|&job| machine.probe(usize::from(job))).transpose(),
-            Way::Order(order) => {
-                let mut jobs: Vec<usize> = jobs.collect();
-                jobs.sort_by_key(|&job| order.get(level).is_none_or(|&next| usize::from(next) != job));
-                first_that_fits(jobs.into_iter().map(|job| machine.probe(job)))
-            }
         }
     }
 }
 
-/// The jobs by how far they would be: in proportion to their tiles.
-fn in_turn(jobs: impl Iterator<Item = usize>, machine: &Machine) -> Vec<usize> {
-    let mut jobs: Vec<usize> = jobs.collect();
+/// Sorts jobs by how far they would be: in proportion to their tiles.
+fn sort_by_turn(jobs: &mut [usize], machine: &Machine) {
     // (done + 1) / all, compared by cross products; the sort is stable.
     jobs.sort_by(|&a, &b| {
         let ((a_done, a_all), (b_done, b_all)) = (machine.progress(a), machine.progress(b));
         let cross = |done: u64, all: u64| u128::from(done + 1) * u128::from(all);
         cross(a_done, b_all).cmp(&cross(b_done, a_all))
     });
-    jobs
 }
 
 /// The first step that has room; where none has, why the first has not.

@@ -1,25 +1,42 @@
-//! The scratchpad while a schedule is made: who holds which bytes, and when those that are free were last used.
+//! The scratchpad while a schedule is made: which bytes are free, and when each was last used.
 //!
 //! Space is given where it is free the earliest; where that makes no difference, in the hole that is the smallest, or at
 //! one end of all. Short and long stays go to different ends, so that they do not chop each other up.
 
+use std::ops::Range;
+
 use crate::npu::Sram;
 use crate::units::{Bytes, Cycles};
 
-/// A cut of the address range into segments, each held or free.
+/// What is free, in order of address. What is tried can be taken back.
 #[derive(Clone, Debug)]
 pub(super) struct Space {
     alignment: u64,
-    /// In order of address, without gaps; no two neighbours are free since the same time.
-    segments: Vec<Segment>,
+    bytes: u64,
+    /// Segments that touch are one hole, whose parts are free since different times.
+    free: Vec<Segment>,
+    /// What [`Space::undo`] takes back.
+    changes: Vec<Change>,
+    /// The segments that the changes have removed.
+    removed: Vec<Segment>,
+    /// How many segments there may be before it is worth joining some.
+    crowded: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Segment {
     begin: u64,
     end: u64,
-    /// `None` while it is held; else when its last users are done.
-    free_since: Option<Cycles>,
+    /// When its last users are done.
+    since: Cycles,
+}
+
+/// Some segments in the place of others.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    at: usize,
+    inserted: usize,
+    removed: usize,
 }
 
 /// At which end of a hole that is long enough a buffer goes.
@@ -43,138 +60,207 @@ pub(super) enum Hole {
 pub(super) struct Place {
     pub(super) address: u64,
     pub(super) ready: Cycles,
-    /// The bytes of the hole that it is in.
-    hole: u64,
 }
 
 impl Space {
     pub(super) fn new(sram: &Sram) -> Self {
-        let all = Segment { begin: 0, end: sram.bytes.get(), free_since: Some(Cycles::ZERO) };
-        Self { alignment: sram.alignment_bytes.get(), segments: vec![all] }
+        let bytes = sram.bytes.get();
+        Self {
+            alignment: sram.alignment_bytes.get(),
+            bytes,
+            free: vec![Segment { begin: 0, end: bytes, since: Cycles::ZERO }],
+            changes: Vec::new(),
+            removed: Vec::new(),
+            crowded: 0,
+        }
     }
 
     /// Takes `bytes` where they can be written the earliest, if that is after `now`: all that is free by then is as
     /// good. `None` where no hole is long enough.
     pub(super) fn take(&mut self, bytes: Bytes, now: Cycles, side: Side, hole: Hole) -> Option<Place> {
-        let size = bytes.get().max(1);
-        let holes = self.segments.chunk_by(|a, b| a.free_since.is_some() == b.free_since.is_some());
-        let free = holes.filter(|segments| segments[0].free_since.is_some());
-        let places = free.filter_map(|segments| self.place_in(segments, size, now, side));
-        let place = places.min_by_key(|place| {
+        let mut best = None;
+        for segments in self.free.chunk_by(|a, b| a.end == b.begin) {
+            let length = segments[segments.len() - 1].end - segments[0].begin;
+            let wanted = Wanted { size: bytes.get().max(1), alignment: self.alignment, now };
+            // No later than the best so far.
+            let below = best.map_or(Cycles(u64::MAX), |((ready, _, _), _)| ready + Cycles(1));
+            let place = if length < wanted.size { None } else { wanted.place_in(segments, side, below) };
+            let Some(place) = place else { continue };
             let from_end = if side == Side::Low { place.address } else { u64::MAX - place.address };
-            (place.ready, if hole == Hole::Smallest { place.hole } else { 0 }, from_end)
-        })?;
-        self.set(place.address, place.address + size, None);
+            let key = (place.ready, if hole == Hole::Smallest { length } else { 0 }, from_end);
+            if best.is_none_or(|(least, _)| key < least) {
+                best = Some((key, place));
+            }
+        }
+        let (_, place) = best?;
+        self.hold(place.address, bytes);
         Some(place)
     }
 
     /// Takes `bytes` at an address; `None` where some of it is held.
     pub(super) fn take_at(&mut self, address: u64, bytes: Bytes, now: Cycles) -> Option<Place> {
         let end = address + bytes.get().max(1);
-        let mut covered = self.segments.iter().filter(|segment| segment.begin < end && address < segment.end);
-        let ready = covered.try_fold(now, |ready, segment| Some(ready.max(segment.free_since?)))?;
-        self.set(address, end, None);
-        Some(Place { address, ready, hole: 0 })
-    }
-
-    /// Gives back what was taken; its last users are done at `since`.
-    pub(super) fn give(&mut self, address: u64, bytes: Bytes, since: Cycles) {
-        self.set(address, address + bytes.get().max(1), Some(since));
-    }
-
-    /// The place in a hole that is ready the earliest; of those alike the nearest to its end.
-    fn place_in(&self, hole: &[Segment], size: u64, now: Cycles, side: Side) -> Option<Place> {
-        let mut best: Option<(u64, Cycles)> = None;
-        for step in 0..hole.len() {
-            let below = best.map_or(Cycles(u64::MAX), |(_, ready)| ready);
-            let better = match side {
-                Side::Low => place_up(&hole[step..], size, self.alignment, now, below),
-                Side::High => place_down(&hole[..hole.len() - step], size, self.alignment, now, below),
-            };
-            best = better.or(best);
-            if best.is_some_and(|(_, ready)| ready == now) {
-                break;
+        let (mut reached, mut ready) = (address, now);
+        let first = self.free.partition_point(|segment| segment.end <= address);
+        for segment in &self.free[first..] {
+            if segment.begin > reached {
+                return None;
+            }
+            (reached, ready) = (segment.end, ready.max(segment.since));
+            if reached >= end {
+                self.hold(address, bytes);
+                return Some(Place { address, ready });
             }
         }
-        let (address, ready) = best?;
-        Some(Place { address, ready, hole: hole[hole.len() - 1].end - hole[0].begin })
+        None
     }
 
-    /// Makes `begin..end` one segment, and joins it with neighbours that say the same.
-    fn set(&mut self, begin: u64, end: u64, free_since: Option<Cycles>) {
-        let first = self.segments.partition_point(|segment| segment.end <= begin);
-        let after = self.segments.partition_point(|segment| segment.begin < end);
-        let (low, high) = (self.segments[first], self.segments[after - 1]);
-        let mut new = [
-            Segment { begin: low.begin, end: begin, ..low },
-            Segment { begin, end, free_since },
-            Segment { begin: end, end: high.end, ..high },
-        ]
-        .into_iter()
-        .filter(|segment| segment.begin < segment.end)
-        .collect::<Vec<_>>();
-        if free_since.is_some() {
-            new.dedup_by(|next, kept| {
-                let joins = next.free_since == kept.free_since;
-                kept.end = if joins { next.end } else { kept.end };
-                joins
-            });
+    /// Takes what is known to be free.
+    pub(super) fn hold(&mut self, address: u64, bytes: Bytes) {
+        let end = address + bytes.get().max(1);
+        let first = self.free.partition_point(|segment| segment.end <= address);
+        let after = first + self.free[first..].partition_point(|segment| segment.begin < end);
+        let (low, high) = (self.free[first], self.free[after - 1]);
+        let left = [Segment { end: address, ..low }, Segment { begin: end, ..high }];
+        let is_used_up = [low.begin == address, high.end == end].map(usize::from);
+        self.replace(first..after, &left[is_used_up[0]..2 - is_used_up[1]]);
+    }
+
+    /// Gives back what was taken; its last users are done at `since`. What is lost behind it to alignment was free all the
+    /// time, but of no use without it.
+    pub(super) fn give(&mut self, address: u64, bytes: Bytes, since: Cycles) {
+        let end = (address + bytes.get().max(1)).next_multiple_of(self.alignment).min(self.bytes);
+        let first = self.free.partition_point(|segment| segment.end <= address);
+        let after = first + self.free[first..].partition_point(|segment| segment.begin < end);
+        let new = Segment { begin: address, end, since };
+        match self.free[first..after].last() {
+            Some(&last) if last.end > end => self.replace(first..after, &[new, Segment { begin: end, ..last }]),
+            Some(_) | None => self.replace(first..after, &[new]),
         }
-        self.segments.splice(first..after, new);
     }
 
-    /// Joins free segments whose difference can no longer matter: all that was free by `past`, which no later command
-    /// of either engine can start before.
-    pub(super) fn forget(&mut self, past: Cycles) {
-        self.segments.dedup_by(|next, kept| {
-            let (Some(a), Some(b)) = (kept.free_since, next.free_since) else { return false };
-            let joins = a.max(b) <= past || a == b;
+    /// A moment to which [`Space::undo`] can go back; 0 is that of [`Space::settle`].
+    pub(super) fn moment(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Takes back all changes since a moment.
+    pub(super) fn undo(&mut self, moment: usize) {
+        while self.changes.len() > moment {
+            let Some(Change { at, inserted, removed }) = self.changes.pop() else { return };
+            let old = self.removed.len() - removed;
+            splice(&mut self.free, at..at + inserted, &self.removed[old..]);
+            self.removed.truncate(old);
+        }
+    }
+
+    /// Changes so far are final. Where segments have become many, those are joined whose difference can no longer matter:
+    /// all that was free by `past`, which no later command of either engine can start before.
+    pub(super) fn settle(&mut self, past: Cycles) {
+        self.changes.clear();
+        self.removed.clear();
+        if self.free.len() <= self.crowded {
+            return;
+        }
+        self.free.dedup_by(|next, kept| {
+            let joins = kept.end == next.begin && (next.since == kept.since || next.since.max(kept.since) <= past);
             if joins {
-                kept.end = next.end;
-                kept.free_since = Some(a.max(b));
+                (kept.end, kept.since) = (next.end, next.since.max(kept.since));
             }
             joins
         });
+        self.crowded = self.free.len() + self.free.len() / 4 + 4;
+    }
+
+    fn replace(&mut self, range: Range<usize>, new: &[Segment]) {
+        self.changes.push(Change { at: range.start, inserted: new.len(), removed: range.len() });
+        self.removed.extend_from_slice(&self.free[range.clone()]);
+        splice(&mut self.free, range, new);
     }
 }
 
-/// Where a buffer goes that begins with the first of some free segments, and when it can be written, if that is earlier
-/// than `below`.
-fn place_up(free: &[Segment], size: u64, alignment: u64, now: Cycles, below: Cycles) -> Option<(u64, Cycles)> {
-    let address = free[0].begin.checked_next_multiple_of(alignment)?;
-    let end = address.checked_add(size)?;
-    // Where all of the first segment is lost to alignment, the next one begins the same place.
-    if address >= free[0].end || end > free[free.len() - 1].end {
-        return None;
-    }
-    let mut ready = now;
-    for segment in free {
-        ready = ready.max(segment.free_since?);
-        if ready >= below || segment.end >= end {
-            break;
-        }
-    }
-    (ready < below).then_some((address, ready))
+/// Puts some segments in the place of others. Most often they are as many, and none need move.
+fn splice(segments: &mut Vec<Segment>, range: Range<usize>, new: &[Segment]) {
+    let (over, more) = new.split_at(new.len().min(range.len()));
+    let end = range.start + over.len();
+    segments[range.start..end].copy_from_slice(over);
+    segments.splice(end..range.end, more.iter().copied());
 }
 
-/// The same, of a buffer that ends with the last of them.
-fn place_down(free: &[Segment], size: u64, alignment: u64, now: Cycles, below: Cycles) -> Option<(u64, Cycles)> {
-    let address = free[free.len() - 1].end.checked_sub(size)? / alignment * alignment;
-    if address < free[0].begin {
-        return None;
+/// What is looked for in a hole.
+#[derive(Clone, Copy)]
+struct Wanted {
+    size: u64,
+    alignment: u64,
+    now: Cycles,
+}
+
+impl Wanted {
+    /// The place in a hole that is ready the earliest, if that is before `below`; of those alike the nearest to its end.
+    fn place_in(self, hole: &[Segment], side: Side, mut below: Cycles) -> Option<Place> {
+        let mut best = None;
+        let mut left = hole;
+        while self.now < below {
+            let in_time = |segment: &Segment| segment.since < below;
+            let rest = match side {
+                Side::Low => left.iter().position(in_time).map(|at| &left[at..]),
+                Side::High => left.iter().rposition(in_time).map(|at| &left[..=at]),
+            };
+            let Some((rest, address)) = rest.and_then(|rest| Some((rest, self.at_end(rest, side)?))) else { break };
+            left = rest;
+            match self.ready(left, address, side, below) {
+                Ok(ready) => {
+                    best = Some(Place { address, ready });
+                    below = ready;
+                }
+                // Each place on this side of that segment has some of it.
+                Err(late) if side == Side::Low => left = &left[late..],
+                Err(late) => left = &left[..=late],
+            }
+        }
+        best
     }
-    let mut ready = now;
-    for segment in free.iter().rev() {
-        ready = ready.max(segment.free_since?);
-        if ready >= below || segment.begin <= address {
-            break;
+
+    /// The address at an end of a hole.
+    fn at_end(self, hole: &[Segment], side: Side) -> Option<u64> {
+        let (begin, end) = (hole.first()?.begin, hole.last()?.end);
+        match side {
+            Side::Low => begin
+                .checked_next_multiple_of(self.alignment)
+                .filter(|&address| self.size <= end.saturating_sub(address)),
+            Side::High => {
+                Some(end.checked_sub(self.size)? / self.alignment * self.alignment).filter(|&address| begin <= address)
+            }
         }
     }
-    (ready < below).then_some((address, ready))
+
+    /// When the place at an end of a hole is ready; or the first segment from that end on that is too late.
+    fn ready(self, hole: &[Segment], address: u64, side: Side, below: Cycles) -> Result<Cycles, usize> {
+        let place = Segment { begin: address, end: address + self.size, since: self.now };
+        let is_out = |from: &Segment, to: &Segment| from.end <= to.begin;
+        let mut ready = self.now;
+        for step in 0..hole.len() {
+            let at = if side == Side::Low { step } else { hole.len() - 1 - step };
+            let (is_before, is_behind) = match side {
+                Side::Low => (is_out(&hole[at], &place), is_out(&place, &hole[at])),
+                Side::High => (is_out(&place, &hole[at]), is_out(&hole[at], &place)),
+            };
+            if is_behind {
+                break;
+            }
+            if hole[at].since >= below && !is_before {
+                return Err(at);
+            }
+            ready = if is_before { ready } else { ready.max(hole[at].since) };
+        }
+        Ok(ready)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn space(bytes: u64, alignment: u64) -> Space {
@@ -222,7 +308,73 @@ mod tests {
         assert_eq!(take(&mut space.clone(), 100, 40, Side::Low), Some((100, 40)));
         assert_eq!(take(&mut space.clone(), 100, 40, Side::High), Some((200, 40)));
         assert_eq!(take(&mut space.clone(), 200, 0, Side::Low), Some((100, 30)));
-        space.forget(Cycles(30));
+        space.settle(Cycles(30));
         assert_eq!(take(&mut space, 200, 0, Side::Low), Some((100, 30)));
+    }
+
+    /// Since when each byte is free, if it is.
+    struct Naive(Vec<Option<u64>>);
+
+    impl Naive {
+        /// Tries each address.
+        fn take(&self, bytes: usize, alignment: usize, now: u64, side: Side, hole: Hole) -> Option<(u64, u64)> {
+            let key = |address: usize| {
+                let since = self.0.get(address..address + bytes)?.iter().copied().collect::<Option<Vec<u64>>>()?;
+                let below = self.0[..address].iter().rev().take_while(|byte| byte.is_some()).count();
+                let above = self.0[address..].iter().take_while(|byte| byte.is_some()).count();
+                let length = if hole == Hole::Smallest { below + above } else { 0 };
+                let from_end = if side == Side::Low { address } else { usize::MAX - address };
+                Some((since.into_iter().max()?.max(now), length, from_end, address as u64))
+            };
+            let best = (0..self.0.len()).step_by(alignment).filter_map(key).min();
+            best.map(|(ready, _, _, address)| (address, ready))
+        }
+
+        fn set(&mut self, address: u64, bytes: usize, to: Option<u64>) {
+            let begin = usize::try_from(address).unwrap();
+            self.0[begin..begin + bytes].fill(to);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        /// Buffers come and go, while time goes on; each second step is taken back, and made again.
+        #[test]
+        fn the_place_is_the_best_of_all(
+            alignment in 1..5usize,
+            steps in prop::collection::vec((1..20usize, 0..4u64, any::<bool>(), any::<bool>(), 0..30u64, any::<u16>()), 1..60),
+        ) {
+            let mut space = space(61, alignment as u64);
+            let mut naive = Naive(vec![Some(0); 61]);
+            let mut held: Vec<(u64, usize, u64)> = Vec::new();
+            let mut now = 0;
+            for (bytes, pause, is_low, is_smallest, use_for, pick) in steps {
+                now += pause;
+                let side = if is_low { Side::Low } else { Side::High };
+                let hole = if is_smallest { Hole::Smallest } else { Hole::Nearest };
+                let wanted = naive.take(bytes, alignment, now, side, hole);
+                let moment = space.moment();
+                for is_final in [false, true] {
+                    let place = space.take(Bytes(bytes as u64), Cycles(now), side, hole);
+                    prop_assert_eq!(place.map(|place| (place.address, place.ready.get())), wanted);
+                    if !is_final {
+                        space.undo(moment);
+                    }
+                }
+                if let Some((address, ready)) = wanted {
+                    naive.set(address, bytes, None);
+                    held.push((address, bytes, ready));
+                }
+                if wanted.is_none() || pick % 2 == 0 {
+                    let (address, bytes, ready) = held.swap_remove(usize::from(pick) % held.len());
+                    let since = now.max(ready) + use_for;
+                    space.give(address, Bytes(bytes as u64), Cycles(since));
+                    naive.set(address, bytes, Some(since));
+                }
+                if pick % 3 == 0 {
+                    space.settle(Cycles(now));
+                }
+            }
+        }
     }
 }

@@ -49,8 +49,8 @@ impl Search<'_> {
     /// The machine after a job's next tile, and the least that an order through it takes.
     fn step<'m>(&mut self, machine: &Machine<'m>, at: [usize; 2], job: usize) -> Option<(u64, usize, Machine<'m>)> {
         *self.states = self.states.checked_sub(1)?;
-        let step = machine.probe(job).ok()?;
         let mut machine = machine.clone();
+        let step = machine.probe(job).ok()?;
         machine.take(step);
         let mut after = at;
         after[job] += 1;

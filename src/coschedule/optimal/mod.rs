@@ -40,7 +40,7 @@ impl Effort {
 const SEARCHED: usize = 4;
 
 /// For each state that a search may make, so many steps may be made on the real machine.
-const REPLAYS: u64 = 32;
+const REPLAYS: u64 = 8;
 
 /// The best choice: what is known, or something better.
 ///

@@ -36,10 +36,10 @@ fn visit(machine: &Machine, layouts: &Layouts, cut: bool, best: &mut Option<u64>
         *best = Some(best.map_or(cycles, |best| best.min(cycles)));
     }
     for job in 0..2 {
+        let mut after = machine.clone();
         if machine.has_next(job)
-            && let Ok(step) = machine.probe(job)
+            && let Ok(step) = after.probe(job)
         {
-            let mut after = machine.clone();
             after.take(step);
             visit(&after, layouts, cut, best);
         }
