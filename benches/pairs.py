@@ -4,7 +4,7 @@
     cargo build --release && python3 benches/pairs.py
 
 Between `<!-- pairs.py NAME -->` and `<!-- end -->` a file's text is replaced. The cycles are exact and the same on every
-machine, so a difference is a change of the program. Standard library only; four minutes. Not run by CI.
+machine, so a difference is a change of the program. Standard library only; three minutes. Not run by CI.
 """
 
 import json
