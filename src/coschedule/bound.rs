@@ -140,9 +140,8 @@ fn passing(npu: &Npu, chain: &Chain, requests: u32) -> (Cycles, Cycles) {
 
 /// Cycles of bytes at the channel's full rate, rounded down.
 fn full_rate(npu: &Npu, bytes: Bytes) -> Cycles {
-    let rate = u128::from(npu.dram.bytes_per_second) * u128::from(npu.dram.efficiency_permille);
-    let cycles = u128::from(bytes.get()) * u128::from(npu.clock_hz) * 1000 / rate;
-    Cycles(u64::try_from(cycles).unwrap_or(u64::MAX))
+    let (cycles, of_bytes) = npu.cycles_per_byte();
+    Cycles(u64::try_from(u128::from(bytes.get()) * cycles / of_bytes).unwrap_or(u64::MAX))
 }
 
 /// A chain as composite blocks, in Johnson's order.

@@ -10,7 +10,7 @@ use super::optimal::counts::{Counts, Line};
 use super::optimal::lattice::Lattice;
 use super::optimal::rules::{self, Measure, Rule};
 use super::phases::{self, Course};
-use super::placing::{self, First, Known};
+use super::placing::{First, Lives};
 use super::policy::{Race, Way};
 use super::{Job, NoFit};
 use crate::npu::Npu;
@@ -170,7 +170,7 @@ impl<'a> Layouts<'a> {
             self.descend(&mut best);
         }
         self.restyle(&mut best);
-        self.replace(&mut best);
+        self.place_at_once(&mut best);
         Ok(best)
     }
 
@@ -182,8 +182,8 @@ impl<'a> Layouts<'a> {
         self.of_jobs.iter().zip(&self.requests).map(tiles).fold(0, usize::saturating_add) > LONG
     }
 
-    /// These ways to place stays; of long jobs the first alone.
-    fn styles<T, const N: usize>(&self, of: [T; N]) -> impl Iterator<Item = T> {
+    /// These styles; of long jobs the first alone.
+    fn styles<const N: usize>(&self, of: [Style; N]) -> impl Iterator<Item = Style> {
         of.into_iter().take(if self.is_long() { 1 } else { N })
     }
 
@@ -194,63 +194,54 @@ impl<'a> Layouts<'a> {
             before = Some(best.cycles);
             for job in 0..self.of_jobs.len() {
                 for size in 0..self.of_jobs[job].len() {
-                    let mut picks = best.layouts.clone();
-                    picks[job] = size;
-                    if self.bound_of(&best.way, &picks, &best.order) < best.cycles {
-                        let race = self.race(&picks, &best.order);
-                        if let Ok(Some(cycles)) = race.cycles(&best.way, best.style, Some(best.cycles)) {
-                            (best.layouts, best.cycles) = (picks, cycles);
-                        }
-                    }
+                    let mut layouts = best.layouts.clone();
+                    layouts[job] = size;
+                    self.try_instead(best, Choice { layouts, ..best.clone() });
                 }
             }
         }
     }
 
     /// The other styles, as long as one helps.
-    fn restyle(&self, choice: &mut Choice) {
+    fn restyle(&self, best: &mut Choice) {
         for style in self.styles(Style::ALL) {
-            if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles {
-                let race = self.race(&choice.layouts, &choice.order);
-                if let Ok(Some(cycles)) = race.cycles(&choice.way, style, Some(choice.cycles)) {
-                    (choice.cycles, choice.style) = (cycles, style);
-                }
-            }
+            self.try_instead(best, Choice { style, ..best.clone() });
         }
     }
 
     /// The same order with all its stays placed at once, where that helps.
-    fn replace(&self, choice: &mut Choice) {
-        let jobs = self.race(&choice.layouts, &choice.order).jobs(&choice.way, choice.style);
-        let Ok(jobs) = jobs else { return };
+    fn place_at_once(&self, best: &mut Choice) {
+        if self.bound_of(&best.way, &best.layouts, &best.order) >= best.cycles {
+            return;
+        }
+        let Ok(jobs) = self.race(&best.layouts, &best.order).jobs(&best.way, best.style) else { return };
+        let Some(lives) = self.lives(&best.layouts, &jobs) else { return };
         let mut steps = jobs.len() as u64 * REPLACEMENTS;
-        for first in self.styles(First::ALL) {
-            if self.bound_of(&choice.way, &choice.layouts, &choice.order) < choice.cycles
-                && let Some(way) = self.placed(&choice.layouts, &jobs, choice.cycles, first, &mut steps)
-                && let Ok(Some(cycles)) =
-                    self.race(&choice.layouts, &choice.order).cycles(&way, Style::PLAIN, Some(choice.cycles))
+        for first in First::ALL {
+            if self.bound_of(&best.way, &best.layouts, &best.order).max(lives.done()) < best.cycles
+                && let Some(addresses) = lives.place(&self.npu.sram, first, &mut steps)
             {
-                (choice.cycles, choice.way, choice.style) = (cycles, way, Style::PLAIN);
+                let way = Way::Placed(jobs.clone(), addresses);
+                self.try_instead(best, Choice { way, style: Style::PLAIN, ..best.clone() });
             }
         }
     }
 
-    /// Two jobs' tiles in this order, all stays placed at once in at most `steps` steps, where that may take less than a
-    /// limit. Not of many tiles.
-    pub(super) fn placed(
-        &self,
-        picks: &[usize],
-        jobs: &[u8],
-        limit: Cycles,
-        first: First,
-        steps: &mut u64,
-    ) -> Option<Way> {
+    /// Runs another choice on the machine, if it may be shorter, and takes it if it is.
+    fn try_instead(&self, best: &mut Choice, other: Choice) {
+        if self.bound_of(&other.way, &other.layouts, &other.order) < best.cycles {
+            let race = self.race(&other.layouts, &other.order);
+            if let Ok(Some(cycles)) = race.cycles(&other.way, other.style, Some(best.cycles)) {
+                *best = Choice { cycles, ..other };
+            }
+        }
+    }
+
+    /// The stays of two jobs' tiles in this order; `None` where they are too many to place at once, or have no room by
+    /// counts.
+    pub(super) fn lives<'j>(&self, picks: &[usize], jobs: &'j [u8]) -> Option<Lives<'j>> {
         let counts = self.counts(picks).filter(|_| jobs.len() <= MOST_PLACED && !self.is_long())?;
-        let moments = rules::moments(&counts, jobs)?;
-        moments.last().filter(|last| last.done < limit.get())?;
-        let known = Known { chains: &self.chains(picks), jobs, moments: &moments };
-        let addresses = placing::place(known, &self.npu.sram, first, steps)?;
-        Some(Way::Placed(jobs.to_vec(), addresses))
+        Some(Lives::new(&self.chains(picks), jobs, rules::moments(&counts, jobs)?))
     }
 
     /// All layouts with either job first, by what they take by counts; where those say nothing, by bound. What spills

@@ -109,10 +109,9 @@ struct Scale {
 impl Scale {
     /// `None` where sums over the courses could leave `i128`.
     fn new(npu: &Npu, courses: &[Course]) -> Option<Self> {
-        let (per_byte, per_cycle) =
-            (npu.clock_hz * 1000, u128::from(npu.dram.bytes_per_second) * u128::from(npu.dram.efficiency_permille));
+        let (per_byte, per_cycle) = npu.cycles_per_byte();
         let scale = Self {
-            per_byte: i128::from(per_byte),
+            per_byte: i128::try_from(per_byte).ok()?,
             per_cycle: i128::try_from(per_cycle).ok()?,
             sram: i128::from(npu.sram.bytes.get()),
         };

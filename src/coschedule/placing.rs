@@ -13,6 +13,7 @@ use super::chain::{Chain, SlotId};
 use super::optimal::rules::Moment;
 use crate::ir::IdVec;
 use crate::npu::Sram;
+use crate::units::Cycles;
 
 /// Where stays go: by job, tile of all its requests, and place among what the tile loads and then begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,34 +43,48 @@ impl First {
 /// A stay for which there is no place is placed before all others, so many times.
 const MOST_ATTEMPTS: usize = 32;
 
-/// The order of the jobs' tiles, and when they run by counts.
-#[derive(Clone, Copy)]
-pub(super) struct Known<'a> {
-    pub(super) chains: &'a [&'a Chain],
-    pub(super) jobs: &'a [u8],
-    pub(super) moments: &'a [Moment],
+/// The order of some jobs' tiles, and the stays that come of it when they run as they do by counts.
+pub(super) struct Lives<'a> {
+    jobs: &'a [u8],
+    moments: Vec<Moment>,
+    stays: Vec<Stay>,
 }
 
-/// Places all stays in at most `steps` steps, of which it takes what it needs; `None` where some find no place.
-pub(super) fn place(known: Known, sram: &Sram, first: First, steps: &mut u64) -> Option<Addresses> {
-    let stays = stays(known);
-    let mut queue: Vec<usize> = (0..stays.len()).collect();
-    queue.sort_by_key(|&stay| Reverse(first.rank(&stays[stay])));
-    for _ in 0..MOST_ATTEMPTS {
-        *steps = steps.checked_sub(known.jobs.len() as u64)?;
-        let mut plan = Plan {
-            known,
-            sram,
-            stays: &stays,
-            addresses: vec![0; stays.len()],
-            at: vec![Vec::new(); known.jobs.len()],
-        };
-        match queue.iter().position(|&stay| plan.add(stay).is_none()) {
-            None => return Some(plan.by_tile()),
-            Some(failed) => queue[..=failed].rotate_right(1),
-        }
+impl<'a> Lives<'a> {
+    pub(super) fn new(chains: &[&Chain], jobs: &'a [u8], moments: Vec<Moment>) -> Self {
+        Self { jobs, stays: stays(chains, jobs, &moments), moments }
     }
-    None
+
+    /// When the last tile is done by counts.
+    pub(super) fn done(&self) -> Cycles {
+        self.moments.last().map_or(Cycles::ZERO, |last| Cycles(last.done))
+    }
+
+    /// Places all stays in at most `steps` steps, of which it takes what it needs; `None` where some find no place.
+    pub(super) fn place(&self, sram: &Sram, first: First, steps: &mut u64) -> Option<Addresses> {
+        let mut queue: Vec<usize> = (0..self.stays.len()).collect();
+        queue.sort_by_key(|&stay| Reverse(first.rank(&self.stays[stay])));
+        for _ in 0..MOST_ATTEMPTS {
+            *steps = steps.checked_sub(self.jobs.len() as u64)?;
+            let (addresses, at) = (vec![0; self.stays.len()], vec![Vec::new(); self.jobs.len()]);
+            let mut attempt = Attempt { lives: self, sram, addresses, at };
+            match queue.iter().position(|&stay| attempt.add(stay).is_none()) {
+                None => return Some(self.by_tile(&attempt.addresses)),
+                Some(failed) => queue[..=failed].rotate_right(1),
+            }
+        }
+        None
+    }
+
+    fn by_tile(&self, addresses: &[u64]) -> Addresses {
+        let jobs = self.jobs.iter().max().map_or(0, |&last| usize::from(last) + 1);
+        let mut by_tile: Vec<Vec<Vec<u64>>> = vec![Vec::new(); jobs];
+        self.jobs.iter().for_each(|&job| by_tile[usize::from(job)].push(Vec::new()));
+        for (stay, &address) in self.stays.iter().zip(addresses) {
+            by_tile[stay.job][stay.tile].push(address);
+        }
+        Addresses(by_tile)
+    }
 }
 
 /// What is placed. Times are steps of the order.
@@ -101,16 +116,16 @@ impl First {
 }
 
 /// All stays of an order, by the step that begins them and their place in its tile.
-fn stays(known: Known) -> Vec<Stay> {
+fn stays(chains: &[&Chain], jobs: &[u8], moments: &[Moment]) -> Vec<Stay> {
     let mut stays: Vec<Stay> = Vec::new();
     let none = |chain: &&Chain| chain.slots.iter().map(|_| usize::MAX).collect();
-    let mut of_slot: Vec<IdVec<SlotId, usize>> = known.chains.iter().map(none).collect();
-    let mut next = vec![0; known.chains.len()];
-    for (step, (&job, moment)) in known.jobs.iter().zip(known.moments).enumerate() {
+    let mut of_slot: Vec<IdVec<SlotId, usize>> = chains.iter().map(none).collect();
+    let mut next = vec![0; chains.len()];
+    for (step, (&job, moment)) in jobs.iter().zip(moments).enumerate() {
         let job = usize::from(job);
-        let chain = known.chains[job];
+        let chain = chains[job];
         let tile = &chain.tiles[next[job] % chain.tiles.len()];
-        let before_load = known.moments[..step].partition_point(|earlier| earlier.done <= moment.load_start);
+        let before_load = moments[..step].partition_point(|earlier| earlier.done <= moment.load_start);
         let loads = tile.loads.iter().map(|&slot| (slot, before_load, moment.load_start));
         let begins = tile.begins.iter().map(|&slot| (slot, step, moment.done));
         for (slot, from, starts) in loads.chain(begins) {
@@ -139,18 +154,17 @@ struct Taken {
 }
 
 /// What is placed so far.
-struct Plan<'a> {
-    known: Known<'a>,
+struct Attempt<'a> {
+    lives: &'a Lives<'a>,
     sram: &'a Sram,
-    stays: &'a [Stay],
     addresses: Vec<u64>,
     /// The placed stays that live at each step.
     at: Vec<Vec<usize>>,
 }
 
-impl Plan<'_> {
+impl Attempt<'_> {
     fn add(&mut self, id: usize) -> Option<()> {
-        let stay = &self.stays[id];
+        let stay = &self.lives.stays[id];
         let taken = self.taken(stay);
         self.addresses[id] = self.free_place(stay, &taken).or_else(|| self.shared_place(stay, &taken))?;
         self.at[stay.from..=stay.last].iter_mut().for_each(|living| living.push(id));
@@ -161,10 +175,10 @@ impl Plan<'_> {
     fn taken(&self, stay: &Stay) -> Vec<Taken> {
         // Those that live at its first step, and those that begin later.
         let later = (stay.from + 1..=stay.last)
-            .flat_map(|step| self.at[step].iter().filter(move |&&other| self.stays[other].from == step));
-        let wait = |for_last: usize, starts: u64| self.known.moments[for_last].done.saturating_sub(starts);
+            .flat_map(|step| self.at[step].iter().filter(move |&&other| self.lives.stays[other].from == step));
+        let wait = |for_last: usize, starts: u64| self.lives.moments[for_last].done.saturating_sub(starts);
         let of = |&other: &usize| {
-            let (begin, other) = (self.addresses[other], &self.stays[other]);
+            let (begin, other) = (self.addresses[other], &self.lives.stays[other]);
             let wait = if other.last < stay.first {
                 Some(wait(other.last, stay.starts))
             } else if stay.last < other.first {
@@ -212,16 +226,5 @@ impl Plan<'_> {
 
     fn aligned(&self, address: u64) -> u64 {
         address.next_multiple_of(self.sram.alignment_bytes.get())
-    }
-
-    fn by_tile(&self) -> Addresses {
-        let mut addresses: Vec<Vec<Vec<u64>>> = vec![Vec::new(); self.known.chains.len()];
-        for &job in self.known.jobs {
-            addresses[usize::from(job)].push(Vec::new());
-        }
-        for (stay, &address) in self.stays.iter().zip(&self.addresses) {
-            addresses[stay.job][stay.tile].push(address);
-        }
-        Addresses(addresses)
     }
 }

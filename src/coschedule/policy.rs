@@ -51,10 +51,15 @@ pub(super) enum Way {
 impl Way {
     /// Whether all of one job comes before the other.
     pub(super) fn is_serial(&self) -> bool {
+        let changes = |jobs: &[u8]| jobs.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        *self == Self::Serial || self.jobs().is_some_and(|jobs| changes(jobs) <= 1)
+    }
+
+    /// The jobs in the order of their tiles, where that is given.
+    pub(super) fn jobs(&self) -> Option<&[u8]> {
         match self {
-            Self::Serial => true,
-            Self::RoundRobin | Self::Greedy => false,
-            Self::Order(jobs) | Self::Placed(jobs, _) => jobs.windows(2).filter(|pair| pair[0] != pair[1]).count() <= 1,
+            Self::Serial | Self::RoundRobin | Self::Greedy => None,
+            Self::Order(jobs) | Self::Placed(jobs, _) => Some(jobs),
         }
     }
 }

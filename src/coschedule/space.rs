@@ -101,41 +101,44 @@ impl Space {
     pub(super) fn take_at(&mut self, address: u64, bytes: Bytes, now: Cycles) -> Option<Place> {
         let end = address + bytes.get().max(1);
         let (mut reached, mut ready) = (address, now);
-        let first = self.free.partition_point(|segment| segment.end <= address);
-        for segment in &self.free[first..] {
+        for segment in &self.free[self.within(address, end)] {
             if segment.begin > reached {
                 return None;
             }
             (reached, ready) = (segment.end, ready.max(segment.since));
-            if reached >= end {
-                self.hold(address, bytes);
-                return Some(Place { address, ready });
-            }
         }
-        None
+        if reached < end {
+            return None;
+        }
+        self.hold(address, bytes);
+        Some(Place { address, ready })
+    }
+
+    /// The free segments that have some of a range.
+    fn within(&self, begin: u64, end: u64) -> Range<usize> {
+        let first = self.free.partition_point(|segment| segment.end <= begin);
+        first..first + self.free[first..].partition_point(|segment| segment.begin < end)
     }
 
     /// Takes what is known to be free.
     pub(super) fn hold(&mut self, address: u64, bytes: Bytes) {
         let end = address + bytes.get().max(1);
-        let first = self.free.partition_point(|segment| segment.end <= address);
-        let after = first + self.free[first..].partition_point(|segment| segment.begin < end);
-        let (low, high) = (self.free[first], self.free[after - 1]);
+        let within = self.within(address, end);
+        let (low, high) = (self.free[within.start], self.free[within.end - 1]);
         let left = [Segment { end: address, ..low }, Segment { begin: end, ..high }];
         let is_used_up = [low.begin == address, high.end == end].map(usize::from);
-        self.replace(first..after, &left[is_used_up[0]..2 - is_used_up[1]]);
+        self.replace(within, &left[is_used_up[0]..2 - is_used_up[1]]);
     }
 
     /// Gives back what was taken; its last users are done at `since`. What is lost behind it to alignment was free all the
     /// time, but of no use without it.
     pub(super) fn give(&mut self, address: u64, bytes: Bytes, since: Cycles) {
         let end = (address + bytes.get().max(1)).next_multiple_of(self.alignment).min(self.bytes);
-        let first = self.free.partition_point(|segment| segment.end <= address);
-        let after = first + self.free[first..].partition_point(|segment| segment.begin < end);
+        let within = self.within(address, end);
         let new = Segment { begin: address, end, since };
-        match self.free[first..after].last() {
-            Some(&last) if last.end > end => self.replace(first..after, &[new, Segment { begin: end, ..last }]),
-            Some(_) | None => self.replace(first..after, &[new]),
+        match self.free[within.clone()].last() {
+            Some(&last) if last.end > end => self.replace(within, &[new, Segment { begin: end, ..last }]),
+            Some(_) | None => self.replace(within, &[new]),
         }
     }
 

@@ -34,8 +34,8 @@ pub fn transfer_cost(npu: &Npu, bytes: Bytes) -> TransferCost {
     let dram = &npu.dram;
     let bursts = bytes.get().div_ceil(dram.burst_bytes);
     let whole_bursts = u128::from(bursts) * u128::from(dram.burst_bytes);
-    let rate = u128::from(dram.bytes_per_second) * u128::from(dram.efficiency_permille);
-    let busy = (whole_bursts * u128::from(npu.clock_hz) * 1000).div_ceil(rate);
+    let (cycles, bytes) = npu.cycles_per_byte();
+    let busy = (whole_bursts * cycles).div_ceil(bytes);
     TransferCost { bursts, cycles: saturate(busy + u128::from(dram.setup_cycles)) }
 }
 

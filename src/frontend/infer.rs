@@ -10,7 +10,7 @@ use super::expand::{Choice, Decision};
 use super::fact::{ElementType, Fact, Known};
 use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
 use super::inputs::{Inputs, Names};
-use super::ops::{self, Context, Form, Lowered, Note, Refusal};
+use super::ops::{self, Context, Form, Lowered, Note, Op, Refusal};
 use super::proto::{TensorShapeProto, type_proto};
 use crate::ir::IdVec;
 
@@ -147,7 +147,8 @@ impl Inference<'_> {
     /// The form of a node, and facts of its outputs.
     fn node(&mut self, graph: &Graph, id: NodeId) -> Form {
         let node = &graph.nodes[id];
-        if !control::is_control(node) && ops::find(node).is_none() && self.declared_outputs(graph, node).is_none() {
+        let op = ops::find(node);
+        if !control::is_control(node) && op.is_none() && self.declared_outputs(graph, node).is_none() {
             self.note_unknown(node);
             return Form::Constant;
         }
@@ -164,7 +165,7 @@ impl Inference<'_> {
         }
         // Without inputs, an operator that is no constant makes random numbers.
         let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
-        match self.lower(graph, node, inputs) {
+        match self.lower(graph, node, op, inputs) {
             Ok(lowered) => self.note(graph, node, lowered, all_constant),
             Err(refusal) => self.refuse(node, refusal),
         }
@@ -180,9 +181,15 @@ impl Inference<'_> {
     }
 
     /// What an operator is by its rule or, where it has none, by what the file says of its outputs.
-    fn lower(&self, graph: &Graph, node: &Node, inputs: Vec<Option<&Fact>>) -> Result<Lowered, Refusal> {
+    fn lower(
+        &self,
+        graph: &Graph,
+        node: &Node,
+        op: Option<&Op>,
+        inputs: Vec<Option<&Fact>>,
+    ) -> Result<Lowered, Refusal> {
         let cx = Context::new(node, inputs, self.options.dims.get(&node.name.name).copied());
-        match ops::find(node) {
+        match op {
             Some(op) => (op.lower)(&cx),
             None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
         }

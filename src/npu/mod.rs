@@ -144,6 +144,13 @@ impl Npu {
         Ok(npu)
     }
 
+    /// Cycles for a byte over the DRAM channel at its full rate, as a fraction:
+    /// `clock · 1000 / (bytes_per_second · efficiency_permille)`.
+    pub fn cycles_per_byte(&self) -> (u128, u128) {
+        let Dram { bytes_per_second, efficiency_permille, .. } = self.dram;
+        (u128::from(self.clock_hz) * 1000, u128::from(bytes_per_second) * u128::from(efficiency_permille))
+    }
+
     /// Whether every number is in its range. The upper ends are far beyond any chip; within them no cost leaves `u64`.
     pub fn validate(&self) -> Result<(), NpuError> {
         if matches!(self.precision, Precision::Int4 | Precision::Fp8) {

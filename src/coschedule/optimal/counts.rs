@@ -8,7 +8,7 @@
 use crate::coschedule::bound::Block;
 use crate::coschedule::chain::{Chain, ChainTile, SlotId};
 use crate::ir::IdVec;
-use crate::npu::{Dram, Npu};
+use crate::npu::Npu;
 use crate::units::Cycles;
 
 /// Two jobs, request after request, on one machine. Cycles and bytes are plain numbers here.
@@ -34,7 +34,7 @@ pub(in crate::coschedule) struct Line {
     held: Vec<u64>,
     begun: Vec<u64>,
     /// Bytes given back by the first n tiles.
-    pub(super) freed: Vec<u64>,
+    freed: Vec<u64>,
     /// Cycles of compute after the first n tiles.
     pub(super) compute_left: Vec<u64>,
     /// Cycles of loads after the first n tiles.
@@ -65,9 +65,8 @@ pub(super) struct Clock {
 
 impl<'a> Counts<'a> {
     pub(in crate::coschedule) fn new(npu: &Npu, lines: [&'a Line; 2]) -> Self {
-        let Dram { latency_cycles: latency, bytes_per_second, efficiency_permille, .. } = npu.dram;
-        let rate = (u128::from(npu.clock_hz) * 1000, u128::from(bytes_per_second) * u128::from(efficiency_permille));
-        Self { lines, latency, sram: npu.sram.bytes.get(), alignment: npu.sram.alignment_bytes.get(), rate }
+        let (sram, alignment) = (npu.sram.bytes.get(), npu.sram.alignment_bytes.get());
+        Self { lines, latency: npu.dram.latency_cycles, sram, alignment, rate: npu.cycles_per_byte() }
     }
 
     /// The tiles of both jobs.
@@ -78,27 +77,25 @@ impl<'a> Counts<'a> {
     /// What both jobs hold while a job's next tile runs, but for loads: of those, less what was given back.
     pub(super) fn peak(&self, at: [usize; 2], job: usize) -> i64 {
         let begun = self.lines[job].tiles.get(at[job]).map_or(0, |tile| tile.begun_bytes);
-        signed(self.lines[0].begun[at[0]] + self.lines[1].begun[at[1]] + begun) - signed(self.freed(at))
+        signed(self.sum(at, |line| &line.begun) + begun) - signed(self.sum(at, |line| &line.freed))
     }
 
     /// Before a job's next tile can be loaded, all tiles must be done whose peak is above this; `None` where it has no
     /// next tile, or no room for it even when all tiles so far are done.
     pub(super) fn spare(&self, at: [usize; 2], job: usize) -> Option<i64> {
-        let [a, b] = self.lines;
         let tile = self.lines[job].tiles.get(at[job])?;
-        let spare = signed(self.sram) - signed(a.held[at[0]] + b.held[at[1]] + tile.loaded_bytes);
+        let spare = signed(self.sram) - self.held(at) - signed(tile.loaded_bytes);
         (self.peak(at, job) <= spare).then_some(spare)
     }
 
-    /// The bytes given back when `at` tiles are done.
-    pub(super) fn freed(&self, at: [usize; 2]) -> u64 {
-        self.lines[0].freed[at[0]] + self.lines[1].freed[at[1]]
+    /// What is loaded for the tiles so far, with what was given back.
+    pub(super) fn held(&self, at: [usize; 2]) -> i64 {
+        signed(self.sum(at, |line| &line.held))
     }
 
-    /// The bytes taken by them, with those given back.
-    pub(super) fn taken(&self, at: [usize; 2]) -> u64 {
-        let of_job = |(line, at): (&Line, usize)| line.held[at] + line.begun[at];
-        of_job((self.lines[0], at[0])) + of_job((self.lines[1], at[1]))
+    /// Of both jobs, a sum of each over its tiles so far, or from there on.
+    fn sum(&self, at: [usize; 2], of: fn(&Line) -> &Vec<u64>) -> u64 {
+        of(self.lines[0])[at[0]] + of(self.lines[1])[at[1]]
     }
 
     /// Runs a tile whose space is there at `ready`.
@@ -114,9 +111,8 @@ impl<'a> Counts<'a> {
 
     /// No order of the tiles that are left is done earlier, by the sums alone.
     pub(super) fn least(&self, at: [usize; 2], clock: Clock) -> u64 {
-        let sum = |of: fn(&Line) -> &Vec<u64>| of(self.lines[0])[at[0]] + of(self.lines[1])[at[1]];
-        let compute = clock.compute + sum(|line| &line.compute_left);
-        compute.max(clock.dma + sum(|line| &line.loads_left)) + self.least_tail()
+        let compute = clock.compute + self.sum(at, |line| &line.compute_left);
+        compute.max(clock.dma + self.sum(at, |line| &line.loads_left)) + self.least_tail()
     }
 
     /// What comes after the last tile, whichever that is.
@@ -246,6 +242,6 @@ fn due(chain: &Chain) -> Vec<u64> {
 }
 
 /// Sums of bytes stay below 2^60.
-fn signed(bytes: u64) -> i64 {
+pub(super) fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -18,7 +18,7 @@
 //! those of the next cell. A cell has those pairs that no other is as small as in both. Where there are more than a few,
 //! two neighbours are taken for one as small as either in both: what comes of it is still a lower bound.
 
-use super::counts::{Clock, Counts, Line};
+use super::counts::{Clock, Counts, Line, signed};
 
 /// More cells than this are not tabulated.
 const MOST_CELLS: usize = 1 << 20;
@@ -35,7 +35,7 @@ const PARTS: i64 = 1 << 10;
 /// Sums of more cycles than this are left to plainer bounds, so that none leaves `i64`.
 const MOST_CYCLES: u64 = 1 << 50;
 
-/// Below every lag, and above every time: nothing is waited for, nothing ends.
+/// Above every time.
 const NEVER: i64 = 1 << 61;
 
 /// What is left on a way to the end.
@@ -60,8 +60,9 @@ impl<'a> Lattice<'a> {
     /// The ways that may take less than `limit`; `None` where there are too many cells.
     pub(in crate::coschedule) fn new(counts: &'a Counts<'a>, limit: u64) -> Option<Self> {
         let [a, b] = counts.lines.map(|line| line.tiles.len() + 1);
+        let stores: u64 = counts.lines.map(|line| line.stored[line.tiles.len()]).iter().sum();
         if a.checked_mul(b).is_none_or(|cells| cells > MOST_CELLS)
-            || counts.least([0, 0], Clock::default()) > MOST_CYCLES
+            || counts.least([0, 0], Clock::default()).max(stores) > MOST_CYCLES
         {
             return None;
         }
@@ -132,9 +133,9 @@ impl<'a> Lattice<'a> {
         let next = self.cell(after);
         for way in &self.ways[self.starts[next]..self.starts[next + 1]] {
             let left = compute + way.after.max(way.behind - begun - room);
-            let waits = if tile.has_load { needed + left } else { -NEVER };
+            let behind = if tile.has_load { way.behind.max(needed + left) } else { way.behind };
             if earliest + left < limit {
-                add(cell, Way { after: left, behind: way.behind.max(waits) }, kept);
+                add(cell, Way { after: left, behind }, kept);
             }
         }
     }
@@ -162,7 +163,7 @@ struct Flow {
     /// Parts of a cycle for 2^30 bytes.
     rate: u128,
     /// The scratchpad, to whole steps of the alignment.
-    sram: u64,
+    sram: i64,
     /// Of the first n tiles of each job: what they compute, what must be transferred before the n-th runs, and what can
     /// have been when it is done, but for loads of later ones.
     compute: [Vec<i64>; 2],
@@ -186,7 +187,7 @@ impl Flow {
         let outputs: u64 = all.iter().map(|(stored, due)| stored - due).sum();
         Self {
             rate: ((rate.0 << 30) * PARTS as u128).div_ceil(rate.1),
-            sram: counts.sram.next_multiple_of(counts.alignment),
+            sram: signed(counts.sram.next_multiple_of(counts.alignment)),
             compute: of_lines(&|line, n| parts(line.compute_left[0] - line.compute_left[n])),
             needed: of_lines(&|line, n| loads(line, n) + parts(line.due[n])),
             begun: of_lines(&|line, n| loads(line, n) + parts(line.stored[n])),
@@ -206,7 +207,7 @@ impl Flow {
     fn room(&self, counts: &Counts, at: [usize; 2], job: usize) -> Option<i64> {
         let mut before = at;
         before[job] -= 1;
-        let bytes = (counts.freed(before) + self.sram).checked_sub(counts.taken(at))?;
+        let bytes = u64::try_from(self.sram - counts.held(at) - counts.peak(before, job)).ok()?;
         Some(i64::try_from(((u128::from(bytes) * self.rate) >> 30) + 1).unwrap_or(NEVER).min(NEVER))
     }
 }

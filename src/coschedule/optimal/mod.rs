@@ -92,30 +92,33 @@ impl Search<'_, '_> {
         candidates
     }
 
-    /// Runs an order on the real machine, in one style after the other.
+    /// Runs an order on the real machine, in one style after the other, and then with all its stays placed at once.
     fn replay(&mut self, picks: &[usize], order: &[u8]) {
         for style in Style::ALL {
-            self.run(picks, Way::Order(order.to_vec()), style);
+            self.run(picks, order, Way::Order(order.to_vec()), style);
         }
+        if self.layouts.bound(picks) >= self.best.cycles {
+            return;
+        }
+        let Some(lives) = self.layouts.lives(picks, order) else { return };
         for first in First::ALL {
-            if self.layouts.bound(picks) < self.best.cycles
-                && let Some(way) = self.layouts.placed(picks, order, self.best.cycles, first, &mut self.replays)
+            if self.layouts.bound(picks).max(lives.done()) < self.best.cycles
+                && let Some(addresses) = lives.place(&self.layouts.npu.sram, first, &mut self.replays)
             {
-                self.run(picks, way, Style::PLAIN);
+                self.run(picks, order, Way::Placed(order.to_vec(), addresses), Style::PLAIN);
             }
         }
     }
 
-    /// What comes of a way on the real machine, if anything better can come of these layouts.
-    fn run(&mut self, picks: &[usize], way: Way, style: Style) {
-        let (Way::Order(jobs) | Way::Placed(jobs, _)) = &way else { return };
+    /// What comes of a way to run an order on the real machine, if anything better can come of these layouts.
+    fn run(&mut self, picks: &[usize], order: &[u8], way: Way, style: Style) {
         if self.layouts.bound(picks) >= self.best.cycles || self.replays == 0 {
             return;
         }
-        self.replays = self.replays.saturating_sub(jobs.len() as u64);
-        let order = [0, 1];
-        if let Ok(Some(cycles)) = self.layouts.race(picks, &order).cycles(&way, style, Some(self.best.cycles)) {
-            self.best = Choice { layouts: picks.to_vec(), order: order.to_vec(), way, style, cycles };
+        self.replays = self.replays.saturating_sub(order.len() as u64);
+        let jobs = [0, 1];
+        if let Ok(Some(cycles)) = self.layouts.race(picks, &jobs).cycles(&way, style, Some(self.best.cycles)) {
+            self.best = Choice { layouts: picks.to_vec(), order: jobs.to_vec(), way, style, cycles };
         }
     }
 
@@ -164,7 +167,7 @@ impl Search<'_, '_> {
     fn start_from_best(&mut self, effort: Effort) {
         let Choice { layouts: picks, order, way, style, cycles: _ } = self.best.clone();
         let bound = self.layouts.bound(&picks);
-        let is_open = bound < self.best.cycles && !matches!(way, Way::Order(_) | Way::Placed(..));
+        let is_open = bound < self.best.cycles && way.jobs().is_none();
         let Some(counts) = self.layouts.counts(&picks).filter(|_| is_open) else { return };
         let jobs = self.layouts.race(&picks, &order).jobs(&way, style);
         if let Some(order) = jobs.ok().and_then(|jobs| rules::order(&counts, Rule::Given(&jobs), u64::MAX)) {
