@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 
 use super::chain::{Chain, Slot, SlotId};
+use super::live::{Live, Lives};
+use super::optimal::counts::Clock;
 use super::placing::Addresses;
 use super::space::{Hole, Side, Space};
-use crate::ir::IdVec;
 use crate::npu::Npu;
 use crate::units::{Bytes, Cycles};
 
@@ -36,7 +37,7 @@ pub(super) struct Machine<'a> {
     /// Tiles done of each job, over all its requests.
     next: Vec<usize>,
     /// Where each slot is, by job.
-    live: Vec<IdVec<SlotId, Live>>,
+    live: Vec<Lives>,
     /// Complete outputs that are not yet stored, in order. A store in the queue before its data are there would stop
     /// the loads behind it.
     unstored: VecDeque<Unstored>,
@@ -99,17 +100,6 @@ impl Placement {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Live {
-    address: u64,
-    /// Of which request it is: the next one's may begin before this one's is stored.
-    request: u32,
-    /// When its store is done, once that is known.
-    stored: Cycles,
-    /// Whether a store is still to come.
-    is_owed: bool,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Unstored {
     job: usize,
@@ -145,6 +135,11 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// When the engines are free after it.
+    pub(super) fn clock(&self) -> Clock {
+        Clock { compute: self.compute_done.get(), dma: self.dma_free.get() }
+    }
+
     /// How many of the oldest outputs are stored before its load.
     pub(super) fn stores(&self) -> usize {
         self.stored.len()
@@ -172,7 +167,7 @@ impl<'a> Machine<'a> {
             space: Space::new(&npu.sram),
             probed: None,
             next: chains.iter().map(|_| 0).collect(),
-            live: chains.iter().map(|chain| chain.slots.iter().map(|_| Live::default()).collect()).collect(),
+            live: chains.iter().map(|chain| Lives::new(&chain.slots)).collect(),
             unstored: VecDeque::new(),
         }
     }
@@ -269,7 +264,7 @@ impl<'a> Machine<'a> {
         }
         for &source in tile.loads.iter().flat_map(|&slot| &chain.slots[slot].sources) {
             let just = queue.stored(&self.unstored, job, source);
-            load_start = load_start.max(just.unwrap_or(self.live[job][source].stored));
+            load_start = load_start.max(just.unwrap_or(self.live[job].get(source).stored));
         }
         let is_load = !tile.loads.is_empty();
         let loaded = if is_load { load_start + tile.load_cycles + self.latency } else { Cycles::ZERO };
@@ -308,19 +303,21 @@ impl<'a> Machine<'a> {
         (self.dma_free, self.compute_free, self.done) = (step.dma_free, step.compute_done, step.done);
         let live = &mut self.live[step.job];
         for (&slot, &address) in tile.loads.iter().chain(&tile.begins).zip(&step.addresses) {
-            live[slot] = Live { address, request: step.request, ..Live::default() };
+            live.set(slot, Live { address, request: step.request, ..Live::default() });
         }
         for &(slot, old) in &tile.replaces {
-            live[slot] = Live { address: live[old].address, request: step.request, ..Live::default() };
+            let address = live.get(old).address;
+            live.set(slot, Live { address, request: step.request, ..Live::default() });
         }
         for &(slot, cycles) in &tile.stores {
-            live[slot].is_owed = true;
-            let (address, bytes) = (live[slot].address, chain.slots[slot].bytes);
+            let of_slot = Live { is_owed: true, ..live.get(slot) };
+            live.set(slot, of_slot);
+            let (address, bytes) = (of_slot.address, chain.slots[slot].bytes);
             let (job, request, ready) = (step.job, step.request, step.compute_done);
             self.unstored.push_back(Unstored { job, request, slot, address, bytes, cycles, ready, released: None });
         }
         for &slot in &tile.ends {
-            let Live { address, request: _, stored, is_owed } = self.live[step.job][slot];
+            let Live { address, request: _, stored, is_owed } = self.live[step.job].get(slot);
             if is_owed {
                 let mut owed = self.unstored.iter_mut().rev();
                 let output = owed.find(|output| (output.job, output.slot) == (step.job, slot));
@@ -336,9 +333,9 @@ impl<'a> Machine<'a> {
     /// The oldest outputs are stored: what still reads them, or loads them again, needs to know.
     fn settle(&mut self, stored: &[Cycles]) {
         for (output, &done) in self.unstored.drain(..stored.len()).zip(stored) {
-            let live = &mut self.live[output.job][output.slot];
+            let live = self.live[output.job].get(output.slot);
             if live.request == output.request {
-                (live.stored, live.is_owed) = (done, false);
+                self.live[output.job].set(output.slot, Live { stored: done, is_owed: false, ..live });
             }
         }
     }

@@ -9,6 +9,7 @@ mod chain;
 mod holders;
 mod layout;
 mod layouts;
+mod live;
 mod machine;
 mod optimal;
 mod phases;

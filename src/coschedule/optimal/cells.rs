@@ -11,7 +11,7 @@ use super::rules::Order;
 /// States kept of a cell.
 const KEPT: usize = 4;
 
-/// No search holds more states than this: 48 bytes each, 144 MiB.
+/// No search holds more states than this: 56 bytes each, 168 MiB.
 const MOST_STATES: usize = 3 << 20;
 
 /// Which states of a cell are the better ones.
@@ -49,7 +49,15 @@ struct State {
     /// An ancestor farther up, so that any is found in O(log) steps (Myers 1983, skew-binary jumps).
     jump: u32,
     level: u32,
+    /// Tiles of A done.
+    of_a: u32,
     job: u8,
+}
+
+impl State {
+    fn tiles_of(&self, job: u8) -> u32 {
+        if job == 0 { self.of_a } else { self.level - self.of_a }
+    }
 }
 
 /// A state that competes for a place in its cell.
@@ -99,7 +107,8 @@ struct Level {
 impl Search<'_> {
     fn run(&mut self, around: &[u8]) -> Option<Order> {
         let [a, b] = self.counts.lines.map(|line| line.tiles.len());
-        let root = State { clock: Clock::default(), peak: 0, highest: 0, parent: 0, jump: 0, level: 0, job: 0 };
+        let root =
+            State { clock: Clock::default(), peak: 0, highest: 0, parent: 0, jump: 0, level: 0, of_a: 0, job: 0 };
         self.pool.push(root);
         let mut level = Level { first: 0, cells: vec![vec![0]] };
         let mut center = 0;
@@ -135,12 +144,14 @@ impl Search<'_> {
     fn expand(&self, parent: u32, at: [usize; 2], job: usize) -> Option<Candidate> {
         let spare = self.counts.spare(at, job)?;
         let state = &self.pool[parent as usize];
-        let ready = self.below(parent, spare);
-        let clock = self.counts.run(state.clock, &self.counts.lines[job].tiles[at[job]], ready);
+        let tile = &self.counts.lines[job].tiles[at[job]];
+        let of_job = u8::try_from(job).expect("two jobs");
+        let computed = tile.due.map_or(0, |due| self.done(parent, of_job, due.after));
+        let clock = self.counts.run(state.clock, tile, self.below(parent, spare), computed);
         let mut after = at;
         after[job] += 1;
         let bound = self.ahead.least(after, job, clock);
-        let job = u8::try_from(job).expect("two jobs");
+        let job = of_job;
         (bound < self.limit).then(|| Candidate { key: self.sort.key(clock, bound), clock, parent, job })
     }
 
@@ -158,6 +169,16 @@ impl Search<'_> {
         0
     }
 
+    /// When so many tiles of a job were done, on the way to a state where they are.
+    fn done(&self, state: u32, job: u8, tiles: usize) -> u64 {
+        let are_done = |state: u32| self.pool[state as usize].tiles_of(job) as usize >= tiles;
+        let mut now = &self.pool[state as usize];
+        while are_done(now.parent) {
+            now = &self.pool[if are_done(now.jump) { now.jump } else { now.parent } as usize];
+        }
+        now.clock.compute
+    }
+
     fn settle(&mut self, level: usize, first: usize, cells: Vec<Vec<Candidate>>) -> Level {
         let level = u32::try_from(level).expect("bounded by the states");
         let mut settled = Vec::with_capacity(cells.len());
@@ -172,7 +193,8 @@ impl Search<'_> {
                 let is_even = above.level - jump.level == jump.level - beyond.level;
                 let (jump, highest) =
                     if is_even { (jump.jump, peak.max(above.highest).max(jump.highest)) } else { (parent, peak) };
-                self.pool.push(State { clock, peak, highest, parent, jump, level, job });
+                let of_a = u32::try_from(i).expect("no more than the level");
+                self.pool.push(State { clock, peak, highest, parent, jump, level, of_a, job });
                 u32::try_from(self.pool.len() - 1).expect("bounded by the states")
             };
             settled.push(candidates.into_iter().map(push).collect());

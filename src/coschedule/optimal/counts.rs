@@ -1,4 +1,5 @@
-//! The machine by counts: SRAM as a number of bytes instead of addresses, stores left to the end.
+//! The machine by counts: SRAM as a number of bytes instead of addresses; stores as late as can be, at the end or just
+//! before the load that brings back what they store.
 //!
 //! A search over thousands of orders needs a state of a few words. Of a state that has done `at` tiles of each job, the
 //! bytes taken and given back so far depend on `at` alone, whatever the order was; only *when* they were given back
@@ -54,13 +55,23 @@ pub(super) struct Tile {
     pub(super) compute: u64,
     loaded_bytes: u64,
     begun_bytes: u64,
+    /// The stores of what it loads again, if it is the first to do so.
+    pub(super) due: Option<Due>,
+}
+
+/// Stores that a load waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Due {
+    cycles: u64,
+    /// After so many tiles of the job all of it has been computed.
+    pub(super) after: usize,
 }
 
 /// When the engines are free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Clock {
-    pub(super) compute: u64,
-    pub(super) dma: u64,
+pub(in crate::coschedule) struct Clock {
+    pub(in crate::coschedule) compute: u64,
+    pub(in crate::coschedule) dma: u64,
 }
 
 impl<'a> Counts<'a> {
@@ -98,15 +109,14 @@ impl<'a> Counts<'a> {
         of(self.lines[0])[at[0]] + of(self.lines[1])[at[1]]
     }
 
-    /// Runs a tile whose space is there at `ready`.
-    pub(super) fn run(&self, clock: Clock, tile: &Tile, ready: u64) -> Clock {
-        match tile.has_load {
-            false => Clock { compute: clock.compute + tile.compute, ..clock },
-            true => {
-                let dma = clock.dma.max(ready) + tile.load;
-                Clock { compute: clock.compute.max(dma + self.latency) + tile.compute, dma }
-            }
+    /// Runs a tile whose space is there at `ready`; what is due before its load was computed at `computed`.
+    pub(super) fn run(&self, clock: Clock, tile: &Tile, ready: u64, computed: u64) -> Clock {
+        if !tile.has_load {
+            return Clock { compute: clock.compute + tile.compute, ..clock };
         }
+        let free = tile.due.map_or(clock.dma, |due| clock.dma.max(computed) + due.cycles + self.latency);
+        let dma = free.max(ready) + tile.load;
+        Clock { compute: clock.compute.max(dma + self.latency) + tile.compute, dma }
     }
 
     /// No order of the tiles that are left is done earlier, by the sums alone.
@@ -142,6 +152,11 @@ impl<'a> Counts<'a> {
 }
 
 impl Tile {
+    /// For how long the channel is busy with what it needs.
+    pub(super) fn channel(&self) -> u64 {
+        self.due.map_or(0, |due| due.cycles) + if self.has_load { self.load } else { 0 }
+    }
+
     /// Compute less load.
     pub(super) fn surplus(&self) -> i128 {
         i128::from(self.compute) - i128::from(self.load)
@@ -186,19 +201,21 @@ impl Line {
                     compute: tile.cycles.get(),
                     loaded_bytes: bytes(&tile.loads),
                     begun_bytes: bytes(&tile.begins),
+                    due: due[n],
                 },
                 loads: tile.load_bytes.get(),
                 stores: tile.stores.iter().map(|(_, cycles)| cycles.get()).sum(),
-                due: due[n],
                 ends: bytes(&tile.ends),
             })
             .collect();
         for of_tile in (0..requests).flat_map(|_| &of_request) {
-            let tile = of_tile.tile;
+            let before = line.tiles.len() / chain.tiles.len() * chain.tiles.len();
+            let due = of_tile.tile.due.map(|due| Due { after: before + due.after, ..due });
+            let tile = Tile { due, ..of_tile.tile };
             line.tiles.push(tile);
             push_sum(&mut line.loaded, of_tile.loads);
             push_sum(&mut line.stored, of_tile.stores);
-            push_sum(&mut line.due, of_tile.due);
+            push_sum(&mut line.due, tile.due.map_or(0, |due| due.cycles));
             push_sum(&mut line.held, tile.loaded_bytes);
             push_sum(&mut line.begun, tile.begun_bytes);
             push_sum(&mut line.freed, of_tile.ends);
@@ -219,7 +236,6 @@ struct OfTile {
     tile: Tile,
     loads: u64,
     stores: u64,
-    due: u64,
     ends: u64,
 }
 
@@ -228,15 +244,16 @@ fn push_sum(sums: &mut Vec<u64>, more: u64) {
     sums.push(sums.last().copied().unwrap_or(0) + more);
 }
 
-/// For each tile, the cycles of stores that it is the first to wait for: it loads what they store.
-fn due(chain: &Chain) -> Vec<u64> {
-    let mut waiting: IdVec<SlotId, u64> = chain.slots.iter().map(|_| 0).collect();
-    for &(slot, cycles) in chain.tiles.iter().flat_map(|tile| &tile.stores) {
-        waiting[slot] = cycles.get();
+/// For each tile, the stores that it is the first to wait for.
+fn due(chain: &Chain) -> Vec<Option<Due>> {
+    let mut waiting: IdVec<SlotId, Option<Due>> = chain.slots.iter().map(|_| None).collect();
+    for (n, tile) in chain.tiles.iter().enumerate() {
+        tile.stores.iter().for_each(|&(slot, cycles)| waiting[slot] = Some(Due { cycles: cycles.get(), after: n + 1 }));
     }
+    let both = |a: Due, b: Due| Due { cycles: a.cycles + b.cycles, after: a.after.max(b.after) };
     let of_tile = |tile: &ChainTile| {
         let sources = tile.loads.iter().flat_map(|&slot| &chain.slots[slot].sources);
-        sources.map(|&source| std::mem::take(&mut waiting[source])).sum()
+        sources.filter_map(|&source| waiting[source].take()).reduce(both)
     };
     chain.tiles.iter().map(of_tile).collect()
 }

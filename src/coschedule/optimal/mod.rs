@@ -5,6 +5,7 @@
 //! states, never a time, so that the same input gives the same bytes everywhere.
 
 mod ahead;
+mod beam;
 mod cells;
 pub(super) mod counts;
 mod exact;
@@ -12,6 +13,8 @@ pub(super) mod lattice;
 pub(super) mod rules;
 #[cfg(test)]
 mod tests;
+
+use std::cmp::Reverse;
 
 use ahead::Ahead;
 use counts::Counts;
@@ -42,6 +45,13 @@ const SEARCHED: usize = 4;
 /// For each state that a search may make, so many steps may be made on the real machine.
 const REPLAYS: u64 = 8;
 
+/// Of the layouts, so many are searched on the real machine,
+const BEAMED: usize = 2;
+/// each with its share of so many steps for each state.
+const BEAM_STEPS: u64 = 3;
+/// A beam has no more states in a level.
+const WIDEST: usize = 512;
+
 /// The best choice: what is known, or something better.
 ///
 /// The result is never longer than another policy's: what those give is asked for wherever a bound does not already
@@ -56,6 +66,7 @@ pub(super) fn search(layouts: &Layouts, known: Choice, effort: Effort) -> Choice
         search.replays = states.saturating_mul(REPLAYS);
         search.try_cells(&mut candidates, states);
     }
+    search.try_beams(&mut candidates, effort.0);
     for way in [Way::RoundRobin, Way::Greedy] {
         if candidates.iter().any(|candidate| candidate.bound < search.best.cycles) {
             let choice = layouts.best(&way).ok().filter(|choice| choice.cycles < search.best.cycles);
@@ -205,6 +216,46 @@ impl Search<'_, '_> {
             }
         }
         best
+    }
+
+    /// The search on the real machine, on the layouts that promise most: a narrow one in each style, and a wide one in that
+    /// which did best.
+    fn try_beams(&mut self, candidates: &mut [Candidate], states: u64) {
+        candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
+        for Candidate { picks, bound, .. } in candidates.iter().take(BEAMED) {
+            let is_open = *bound < self.best.cycles;
+            let Some(counts) = self.layouts.counts(picks).filter(|_| is_open) else { continue };
+            // Each of two children is a step, and half the steps are for one style.
+            let steps = states.saturating_mul(BEAM_STEPS) / BEAMED as u64;
+            let width = usize::try_from(steps / 4 / counts.levels() as u64).unwrap_or(usize::MAX).min(WIDEST);
+            let narrow = width / Style::ALL.len();
+            if narrow > 0 {
+                let ahead = Ahead::new(&counts, self.beam_limit());
+                let runs = Style::ALL.map(|style| (self.beam(picks, &ahead, style, narrow), style));
+                if let Some((_, style)) = runs.into_iter().min_by_key(|&(rank, _)| rank) {
+                    self.beam(picks, &ahead, style, width);
+                }
+            }
+        }
+    }
+
+    /// A little more than the best so far, so that a style is known that might beat it with a wider beam.
+    fn beam_limit(&self) -> u64 {
+        let best = self.best.cycles.get();
+        best + best / 64
+    }
+
+    /// Ranks by how far it came, then by the cycles.
+    fn beam(&mut self, picks: &[usize], ahead: &Ahead, style: Style, width: usize) -> (Reverse<usize>, u64) {
+        let chains = self.layouts.chains(picks);
+        let machine = Machine::new(self.layouts.npu, &chains, &self.layouts.requests).with_style(style);
+        let beam::Outcome { levels, found } = beam::search(machine, ahead, width, self.beam_limit());
+        let Some((order, cycles)) = found else { return (Reverse(levels), u64::MAX) };
+        if cycles < self.best.cycles.get() {
+            let (layouts, way) = (picks.to_vec(), Way::Order(order));
+            self.best = Choice { layouts, order: vec![0, 1], way, style, cycles: Cycles(cycles) };
+        }
+        (Reverse(levels), cycles)
     }
 
     /// Every order of short jobs, on the real machine.

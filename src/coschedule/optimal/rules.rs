@@ -101,6 +101,8 @@ struct Run<'a> {
     at: [usize; 2],
     clock: Clock,
     jobs: Vec<u8>,
+    /// When the tiles of each job were done.
+    done: [Vec<u64>; 2],
     /// What was held while a tile ran, and when it was done, of those tiles that held more than all after them.
     peaks: Vec<(i64, u64)>,
 }
@@ -109,7 +111,7 @@ impl<'a> Run<'a> {
     fn new(counts: &'a Counts<'a>) -> Self {
         let levels = counts.levels();
         let jobs = Vec::with_capacity(levels);
-        Self { counts, at: [0, 0], clock: Clock::default(), jobs, peaks: Vec::new() }
+        Self { counts, at: [0, 0], clock: Clock::default(), jobs, done: [Vec::new(), Vec::new()], peaks: Vec::new() }
     }
 
     /// The clock after a job's next tile.
@@ -117,7 +119,9 @@ impl<'a> Run<'a> {
         let spare = self.counts.spare(self.at, job)?;
         let above = self.peaks.partition_point(|&(peak, _)| peak > spare);
         let ready = above.checked_sub(1).map_or(0, |last| self.peaks[last].1);
-        Some(self.counts.run(self.clock, self.tile(job), ready))
+        let tile = self.tile(job);
+        let computed = tile.due.map_or(0, |due| self.done[job][due.after - 1]);
+        Some(self.counts.run(self.clock, tile, ready, computed))
     }
 
     fn choose(&self, rule: Rule, level: usize, next: [Clock; 2]) -> usize {
@@ -163,7 +167,7 @@ impl<'a> Run<'a> {
 
     /// For how long the DMA engine would wait.
     fn stall(&self, job: usize, next: Clock) -> u64 {
-        next.dma - self.clock.dma - if self.tile(job).has_load { self.tile(job).load } else { 0 }
+        next.dma - self.clock.dma - self.tile(job).channel()
     }
 
     fn take(&mut self, job: usize, clock: Clock) {
@@ -172,6 +176,7 @@ impl<'a> Run<'a> {
         self.peaks.push((peak, clock.compute));
         self.at[job] += 1;
         self.clock = clock;
+        self.done[job].push(clock.compute);
         self.jobs.push(u8::try_from(job).expect("two jobs"));
     }
 }

@@ -252,3 +252,34 @@ fn how_far_the_bound_is() {
         writeln!(std::io::stdout(), "{line}").expect("printed");
     }
 }
+
+/// A beam as wide as all that can come: with room for everything it finds the least of all orders, and where space is short,
+/// which states of like times differ in, no less than that; a narrow one finds no less. On the machine it takes the same.
+#[test]
+fn a_wide_beam_finds_the_best() {
+    let tile =
+        |i: u64| Plain { load: Some((1 + i * 7 % 5, 1 + i * 5 % 13)), compute: 1 + i * 11 % 17, ..Plain::default() };
+    let chains = [0..6, 100..106].map(|tiles| chain(&tiles.map(tile).collect::<Vec<_>>()));
+    let mut wins = 0;
+    for sram in [5, 6, 7, 8, 10, 12, 1000] {
+        let npu = npu(sram, 2);
+        let layouts = Layouts::of_chains(&npu, &chains);
+        let counts = layouts.counts(&[0, 0]).expect("two jobs");
+        let ahead = Ahead::new(&counts, u64::MAX);
+        let chains = layouts.chains(&[0, 0]);
+        let run = |width| {
+            let machine = Machine::new(&npu, &chains, &layouts.requests);
+            beam::search(machine, &ahead, width, u64::MAX).found.expect("an order has room")
+        };
+        let (jobs, cycles) = run(1000);
+        let mut least = None;
+        visit(&Machine::new(&npu, &chains, &layouts.requests), &layouts, true, &mut least);
+        assert!(least.is_some_and(|least| least <= cycles && (sram < 1000 || least == cycles)), "{cycles}, {least:?}");
+        let race = layouts.race(&[0, 0], &[0, 1]);
+        assert_eq!(race.cycles(&Way::Order(jobs), Style::PLAIN, None), Ok(Some(Cycles(cycles))));
+        let narrow = run(1).1;
+        assert!(least.is_some_and(|least| least <= narrow));
+        wins += u64::from(narrow > cycles);
+    }
+    assert!(wins > 0, "a narrow one is no worse anywhere");
+}
