@@ -4,6 +4,7 @@
 //! while the order is made. What comes out is a [`Plan`]; `stream` makes it safe under any timing.
 
 mod alone;
+mod best;
 mod bound;
 mod chain;
 mod holders;
