@@ -277,6 +277,7 @@ mod tests {
 
     use super::*;
     use crate::coschedule::testing::{self, Plain, any_tiles, npu};
+    use crate::units::Bytes;
 
     /// A chain of tiles (bytes and cycles of the load, cycles of the tile), each with a weight of its own.
     fn chain(tiles: &[(u64, u64, u64)]) -> Chain {
@@ -326,6 +327,19 @@ mod tests {
         let (a, b) = ([(50, 10, 40); 2], [(50, 10, 5); 1]);
         assert_eq!(order(Way::Serial, 100, &a, &b), ("AAB".into(), 95));
         assert_eq!(order(Way::Serial, 50, &a, &b).1, 10 + 40 + 10 + 40 + 10 + 5);
+    }
+
+    /// By hand, of 100 bytes. What three tiles leave goes to the high end: 20 at 80, 30 at 50, 20 at 30. When the fourth
+    /// loads 50, the 30 are no longer used: 60 bytes are free, 0..30 and 50..80, and 40 are held.
+    #[test]
+    fn a_tile_without_a_place_says_what_is_held() {
+        let leaving = |leaves| Plain { compute: 1, leaves, ..Plain::default() };
+        let last = Plain { load: Some((50, 10)), compute: 1, ..Plain::default() };
+        let chain = testing::chain(&[leaving((20, 4)), leaving((30, 1)), leaving((20, 2)), last, leaving((1, 0))]);
+        let npu = npu(100, 0);
+        let race = Race { npu: &npu, chains: vec![&chain], requests: &[1], order: &[0] };
+        let held = NoRoom { job: 0, tile: 3, piece: Bytes(50), longest: Bytes(30), held: Bytes(40) };
+        assert_eq!(race.cycles(&Way::Serial, Style::PLAIN, None), Err(held));
     }
 
     /// Three tiles against one: (0 + 1) / 3 before (0 + 1) / 1, (1 + 1) / 3, then (2 + 1) / 3 = 1 / 1: the first job.

@@ -148,6 +148,18 @@ impl Space {
         }
     }
 
+    /// What is not free.
+    pub(super) fn held(&self) -> Bytes {
+        let free = self.free.iter().map(|segment| segment.end - segment.begin).sum::<u64>();
+        Bytes(self.bytes - free)
+    }
+
+    /// The longest hole.
+    pub(super) fn longest(&self) -> Bytes {
+        let holes = self.free.chunk_by(|a, b| a.end == b.begin);
+        Bytes(holes.map(|hole| hole[hole.len() - 1].end - hole[0].begin).max().unwrap_or(0))
+    }
+
     /// A moment to which [`Space::undo`] can go back; 0 is that of [`Space::settle`].
     pub(super) fn moment(&self) -> usize {
         self.changes.len()
