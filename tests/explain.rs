@@ -51,6 +51,7 @@ fn check(model: &str, npu: &str, step: usize, folder: &Path) -> usize {
         let sheet = analyze(&[model, "--npu", npu, "--explain", &layer.to_string()], folder);
         assert!(sheet.starts_with(&format!("{}: layer{layer} of", row[1])), "{sheet}");
         let known = checked(&sheet);
+        assert!(known.contains_key("least_sram_bytes") && known.contains_key("beyond_floor"), "{sheet}");
         for (column, cell) in header.iter().zip(&row).skip(3).filter(|(_, cell)| !cell.is_empty()) {
             let Some(figure) = fraction(cell) else { continue };
             let is_said = known.get(*column) == Some(&figure) || (*column == "macs" && *cell == "0");
@@ -107,6 +108,21 @@ fn every_dataflow_and_measured_layers_are_explained() {
         analyze(&["cnn.json", "--npu", "npu.json", "--explain", "1"], folder.path())
             .contains("given in the layer table")
     );
+}
+
+/// By hand, ResNet-50's widest 3 × 3 convolution on `paper-like`, bf16 and 128 × 128. One fold is 128 of 512 input
+/// channels in whole windows (3 · 3 · 128 is a multiple of 128) by 128 of 512 output channels, at one position: weights
+/// 128 · 128 · 9 · 2 = 294,912, a bias of 256, a window of 128 · 9 · 2 = 2304, 128 sums of 32 bits = 512, as many
+/// results = 256. All are multiples of 64.
+#[test]
+fn the_least_scratchpad_by_hand() {
+    let layer = "/layer4/layer4.0/conv2/Conv";
+    let sheet = analyze(&["resnet50.onnx", "--npu", "paper-like", "--explain", layer], &testdata(""));
+    let known = checked(&sheet);
+    let all = 294_912 + 256 + 2304 + 512 + 256;
+    assert_eq!(known.get("least_sram_bytes"), fraction(&all.to_string()).as_ref(), "{sheet}");
+    // Weights and bias are all that crosses the channel, each once.
+    assert_eq!(known.get("beyond_floor"), fraction("0").as_ref(), "{sheet}");
 }
 
 /// By name, by the name of a node that was fused, in several models; and what a near miss says.

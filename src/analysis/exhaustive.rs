@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use super::fit::{Fit, fit};
+use super::fit::{Fit, fit, least};
 use super::tiling::{choices, cuts_of_packed, cuts_of_role, tiles_cycles, writes_boxes};
 use crate::cost;
 use crate::ir::{
@@ -265,6 +265,22 @@ proptest! {
         }
         let best = best(&case, &all, &SEARCHED_ORDERS).map(|(best, _)| best);
         prop_assert_eq!(case.fit().as_ref().map(key), best);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// In the least room there is a tiling, and with a byte less there is none; and its boxes are what it counts.
+    #[test]
+    fn less_than_the_least_room_is_too_little(case in any_case()) {
+        let Case { model, npu, .. } = &case;
+        let least = least(model, case.layer(), npu).expect("some tile");
+        let spilled = model.tensors.iter().map(|_| true).collect();
+        let has_fit = |room| fit(model, case.layer(), npu, None, &spilled, Bytes(room)).is_some();
+        prop_assert!(has_fit(least.bytes.get()) && !has_fit(least.bytes.get() - 1));
+        let aligned = |bytes: Bytes| bytes.get().next_multiple_of(npu.sram.alignment_bytes.get());
+        let boxes = least.boxes.iter().map(|(_, part, bits)| aligned(Bytes::of_elements(part.volume(), *bits)));
+        prop_assert_eq!(boxes.sum::<u64>(), least.bytes.get());
     }
 }
 

@@ -69,6 +69,40 @@ pub fn fit(
     best.map(|(_, fit)| fit)
 }
 
+/// The smallest tile of a layer, and what it holds.
+#[derive(Clone, Debug)]
+pub struct Least {
+    /// The tile.
+    pub tile: NdBox,
+    /// The boxes that are in the scratchpad while it runs, with the bits of their elements.
+    pub boxes: Vec<(TensorId, NdBox, u64)>,
+    /// All of them, each rounded up to the alignment.
+    pub bytes: Bytes,
+}
+
+/// The tile of a layer that needs the least of the scratchpad when nothing is kept there: one fold, most often. With less
+/// no layout has room for the layer.
+pub fn least(model: &Model, layer: &Layer, npu: &Npu) -> Option<Least> {
+    let spilled = model.tensors.iter().map(|_| true).collect();
+    let fitter = Fitter { model, layer, npu, spilled: &spilled };
+    let mut best: Option<(Bytes, Vec<u64>)> = None;
+    let whole: Vec<u64> = layer.dims.iter().map(|dim| dim.size).collect();
+    for of_group in choices(layer, npu, Role::Group, &whole) {
+        for of_n in choices(layer, npu, Role::N, &of_group) {
+            for of_k in choices(layer, npu, Role::K, &of_n) {
+                let of_m = choices(layer, npu, Role::M, &of_k);
+                let is_sound = |chunks: &&Vec<u64>| writes_boxes(layer, chunks) && fitter.accumulates(chunks);
+                // The finest along m never needs more.
+                let finest = of_m.iter().rev().find(is_sound);
+                let finest = finest.map(|chunks| (fitter.needs(chunks), chunks.clone()));
+                best = best.into_iter().chain(finest).min_by_key(|(needs, _)| *needs);
+            }
+        }
+    }
+    let (bytes, chunks) = best?;
+    Some(Least { tile: fitter.inner_tile(&chunks), boxes: fitter.boxes(&chunks), bytes })
+}
+
 /// More traffic than any layer has that `analysis` admits; so sums of it stay in `u64`.
 const MOST: u64 = 1 << 56;
 
@@ -104,10 +138,31 @@ impl Fitter<'_> {
         let Some(write) = &self.layer.write else { return loads };
         let bits = self.model.tensors[write.tensor].element_bits;
         let elements = write.touched(&tile, &self.model.tensors[write.tensor].shape).map_or(0, |part| part.volume());
-        let is_cut_along_k = (self.layer.dims.iter().zip(chunks)).any(|(dim, &c)| dim.role == Role::K && c < dim.size);
-        let sums = if is_cut_along_k && bits < 32 { Bytes::of_elements(elements, 32) } else { Bytes::ZERO };
+        let sums =
+            if self.is_cut_along_k(chunks) && bits < 32 { Bytes::of_elements(elements, 32) } else { Bytes::ZERO };
         let output = if self.spilled[write.tensor] { Bytes::of_elements(elements, bits) } else { Bytes::ZERO };
         loads + self.aligned(sums) + self.aligned(output)
+    }
+
+    /// The boxes that [`Fitter::needs`] counts.
+    fn boxes(&self, chunks: &[u64]) -> Vec<(TensorId, NdBox, u64)> {
+        let tile = self.inner_tile(chunks);
+        let boxed = |operand: &Operand, bits| {
+            let part = operand.touched(&tile, &self.model.tensors[operand.tensor].shape)?;
+            Some((operand.tensor, part, bits))
+        };
+        let width = |operand: &Operand| self.model.tensors[operand.tensor].element_bits;
+        let mut boxes: Vec<_> = self.loaded().filter_map(|read| boxed(read, width(read))).collect();
+        if let Some(write) = &self.layer.write {
+            let is_sum = self.is_cut_along_k(chunks) && width(write) < 32;
+            boxes.extend(Some(32).filter(|_| is_sum).and_then(|bits| boxed(write, bits)));
+            boxes.extend(Some(width(write)).filter(|_| self.spilled[write.tensor]).and_then(|bits| boxed(write, bits)));
+        }
+        boxes
+    }
+
+    fn is_cut_along_k(&self, chunks: &[u64]) -> bool {
+        self.layer.dims.iter().zip(chunks).any(|(dim, &chunk)| dim.role == Role::K && chunk < dim.size)
     }
 
     fn inner_tile(&self, chunks: &[u64]) -> NdBox {

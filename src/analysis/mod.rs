@@ -10,7 +10,7 @@ mod floor;
 mod tiling;
 
 pub use figures::with_traffic;
-pub use fit::{Fit, fit};
+pub use fit::{Fit, Least, fit, least};
 pub use tiling::Tiling;
 
 use crate::cost;

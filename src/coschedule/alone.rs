@@ -96,6 +96,6 @@ impl Alone {
 impl NoFit {
     /// The words for a layer that no layout has room for.
     pub(super) fn new(model: &crate::ir::Model, sram: Bytes, TooLarge { layer, needs }: TooLarge) -> Self {
-        Self { model: model.name.clone(), layer: model.layers[layer].name.clone(), tile: needs, sram }
+        Self::TooLarge { model: model.name.clone(), layer: model.layers[layer].name.clone(), tile: needs, sram }
     }
 }

@@ -1,17 +1,18 @@
 //! Which slots hold some of a box of a tensor: thousands of boxes where one is spilled in small tiles.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::chain::SlotId;
 use crate::ir::{NdBox, Span};
 
-/// The slots of one tensor, by where their boxes begin along the dimension in which the first is cut the finest.
+/// The slots of one tensor, by where their boxes begin along the two dimensions in which the first is cut the finest.
 #[derive(Debug, Default)]
 pub(super) struct Holders {
-    along: usize,
-    by_begin: BTreeMap<u64, Vec<(SlotId, NdBox)>>,
+    along: [usize; 2],
+    by_begin: BTreeMap<u64, BTreeMap<u64, Vec<(SlotId, NdBox)>>>,
     /// The most that a box spans there.
-    longest: u64,
+    longest: [u64; 2],
 }
 
 impl Holders {
@@ -22,22 +23,33 @@ impl Holders {
     /// Adds a slot that holds a box of a tensor of this shape.
     pub(super) fn add(&mut self, slot: SlotId, part: &NdBox, shape: &[u64]) {
         if self.is_empty() {
-            let parts = |(span, size): (&Span, &u64)| size / span.size().max(1);
-            self.along = (0..shape.len()).max_by_key(|&d| parts((&part.0[d], &shape[d]))).unwrap_or(0);
+            let parts = |d: &usize| Reverse(shape[*d] / part.0[*d].size().max(1));
+            let mut finest: Vec<usize> = (0..shape.len()).collect();
+            finest.sort_by_key(parts);
+            self.along = [0, 1].map(|n| finest.get(n).copied().unwrap_or(usize::MAX));
         }
-        let span = part.0.get(self.along).copied().unwrap_or(Span { begin: 0, end: 1 });
-        self.longest = self.longest.max(span.size());
-        self.by_begin.entry(span.begin).or_default().push((slot, part.clone()));
+        let spans = self.spans(part);
+        for (longest, span) in self.longest.iter_mut().zip(spans) {
+            *longest = span.size().max(*longest);
+        }
+        let row = self.by_begin.entry(spans[0].begin).or_default();
+        row.entry(spans[1].begin).or_default().push((slot, part.clone()));
     }
 
     /// The slots that hold some of a box, in the order of their ids.
     pub(super) fn of(&self, part: &NdBox) -> Vec<SlotId> {
-        let span = part.0.get(self.along).copied().unwrap_or(Span { begin: 0, end: 1 });
-        let near = self.by_begin.range(span.begin.saturating_sub(self.longest)..span.end);
-        let holding = near.flat_map(|(_, slots)| slots).filter(|(_, held)| held.meets(part));
+        let spans = self.spans(part);
+        let near = |n: usize| spans[n].begin.saturating_sub(self.longest[n])..spans[n].end;
+        let rows = self.by_begin.range(near(0)).flat_map(|(_, row)| row.range(near(1)));
+        let holding = rows.flat_map(|(_, slots)| slots).filter(|(_, held)| held.meets(part));
         let mut slots: Vec<SlotId> = holding.map(|(slot, _)| *slot).collect();
         slots.sort_unstable();
         slots
+    }
+
+    /// Where a box is along the two dimensions; a tensor of fewer is one element there.
+    fn spans(&self, part: &NdBox) -> [Span; 2] {
+        self.along.map(|d| part.0.get(d).copied().unwrap_or(Span { begin: 0, end: 1 }))
     }
 }
 

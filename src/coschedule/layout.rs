@@ -19,7 +19,7 @@ pub(super) struct TooLarge {
 }
 
 /// How large a tile may be, where a coarser one would be possible.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     /// What it loads.
     pub(super) load: Bytes,

@@ -1,16 +1,14 @@
-//! The sizes of tile that each job is tried in, and the best of them for a policy.
-
-use std::cmp::Reverse;
+//! The sizes of tile that each job is tried in.
 
 use super::bound::{self, Outline};
 use super::chain::{self, Chain};
 use super::layout::{self, Fits, Limits};
 use super::machine::{NoRoom, Style};
-use super::optimal::counts::{Counts, Line};
+use super::optimal::counts::{Clock, Counts, Line};
 use super::optimal::lattice::Lattice;
 use super::optimal::rules::{self, Measure, Rule};
 use super::phases::{self, Course};
-use super::placing::{First, Lives};
+use super::placing::Lives;
 use super::policy::{Race, Way};
 use super::{Job, NoFit};
 use crate::npu::Npu;
@@ -30,15 +28,8 @@ const LIMITS: [Bytes; 7] = [
 /// The first of them that is for a small scratchpad.
 const FINE: usize = 2;
 
-/// Serial is run on the machine with so many layouts, from the first that has room on, and then with those beside the best
-/// of them.
-const SERIAL_TRIES: usize = 6;
-/// The other ways, where more depends on addresses.
-const TRIES: usize = 16;
 /// Orders of more tiles are not placed at once.
 const MOST_PLACED: usize = 1 << 13;
-/// A policy's order is placed anew in no more attempts.
-const REPLACEMENTS: u64 = 8;
 /// Jobs of more tiles together get no more tries than serial, in one style, and serial none beside the best.
 const LONG: usize = 1 << 14;
 
@@ -54,11 +45,13 @@ struct Layout {
     chain: Chain,
     outline: Outline,
     line: Option<Line>,
+    spills: bool,
 }
 
 impl Layout {
     fn new(npu: &Npu, chain: Chain, requests: u32) -> Self {
-        Self { outline: Outline::new(npu, &chain, requests), line: Line::new(npu, &chain, requests), chain }
+        let (outline, line) = (Outline::new(npu, &chain, requests), Line::new(npu, &chain, requests));
+        Self { outline, line, spills: chain.spills(), chain }
     }
 }
 
@@ -136,135 +129,38 @@ impl<'a> Layouts<'a> {
         Race { npu: self.npu, chains: self.chains(picks), requests: &self.requests, order }
     }
 
-    /// The best choice of layouts, precedence and places for a way, or why none has room.
-    ///
-    /// By counts all layouts are tried; on the machine those that seem the best.
-    pub(super) fn best(&self, way: &Way) -> Result<Choice, NoLayoutFits> {
-        let mut best: Option<Choice> = None;
-        let mut no_room = None;
-        let is_long = self.is_long();
-        let mut left = if *way == Way::Serial || is_long { SERIAL_TRIES } else { TRIES };
-        for (_, picks, order) in self.tries(way) {
-            for style in self.styles([Style::PLAIN, Style::APART]) {
-                // Until something has room it is that which is asked.
-                let limit = best.as_ref().map(|best| best.cycles);
-                if limit.is_some_and(|limit| limit <= self.bound_of(way, &picks, &order)) {
-                    break;
-                }
-                match self.race(&picks, &order).cycles(way, style, limit) {
-                    Ok(Some(cycles)) => {
-                        let (layouts, order, way) = (picks.clone(), order.clone(), way.clone());
-                        best = Some(Choice { layouts, order, way, style, cycles });
-                    }
-                    Ok(None) => {}
-                    Err(why) => no_room = Some((why, picks.clone())),
-                }
-            }
-            left -= usize::from(best.is_some());
-            if left == 0 {
-                break;
-            }
-        }
-        let mut best = best.ok_or_else(|| no_room.expect("every job has a layout"))?;
-        if *way == Way::Serial && !is_long {
-            self.descend(&mut best);
-        }
-        self.restyle(&mut best);
-        self.place_at_once(&mut best);
-        Ok(best)
+    /// Whether anything is loaded that was stored before.
+    pub(super) fn spills(&self, picks: &[usize]) -> bool {
+        self.of_jobs.iter().zip(picks).any(|(all, &i)| all[i].spills)
+    }
+
+    /// How many layouts a job has.
+    pub(super) fn sizes(&self, job: usize) -> usize {
+        self.of_jobs[job].len()
     }
 
     /// Whether even the coarsest tiles are so many that each try takes tens of milliseconds.
-    fn is_long(&self) -> bool {
+    pub(super) fn is_long(&self) -> bool {
         let tiles = |(of_job, &requests): (&Vec<Layout>, &u32)| {
             of_job.first().map_or(0, |layout| layout.chain.tiles.len()).saturating_mul(requests as usize)
         };
         self.of_jobs.iter().zip(&self.requests).map(tiles).fold(0, usize::saturating_add) > LONG
     }
 
-    /// These styles; of long jobs the first alone.
-    fn styles<const N: usize>(&self, of: [Style; N]) -> impl Iterator<Item = Style> {
-        of.into_iter().take(if self.is_long() { 1 } else { N })
-    }
-
-    /// From a choice on, each job alone tries its other layouts on the machine, for as long as that helps.
-    fn descend(&self, best: &mut Choice) {
-        let mut before = None;
-        while before != Some(best.cycles) {
-            before = Some(best.cycles);
-            for job in 0..self.of_jobs.len() {
-                for size in 0..self.of_jobs[job].len() {
-                    let mut layouts = best.layouts.clone();
-                    layouts[job] = size;
-                    self.try_instead(best, Choice { layouts, ..best.clone() });
-                }
-            }
-        }
-    }
-
-    /// The other styles, as long as one helps.
-    fn restyle(&self, best: &mut Choice) {
-        for style in self.styles(Style::ALL) {
-            self.try_instead(best, Choice { style, ..best.clone() });
-        }
-    }
-
-    /// The same order with all its stays placed at once, where that helps.
-    fn place_at_once(&self, best: &mut Choice) {
-        if self.bound_of(&best.way, &best.layouts, &best.order) >= best.cycles {
-            return;
-        }
-        let Ok(jobs) = self.race(&best.layouts, &best.order).jobs(&best.way, best.style) else { return };
-        let Some(lives) = self.lives(&best.layouts, &jobs) else { return };
-        let mut steps = jobs.len() as u64 * REPLACEMENTS;
-        for first in First::ALL {
-            if self.bound_of(&best.way, &best.layouts, &best.order).max(lives.done()) < best.cycles
-                && let Some(addresses) = lives.place(&self.npu.sram, first, &mut steps)
-            {
-                let way = Way::Placed(jobs.clone(), addresses);
-                self.try_instead(best, Choice { way, style: Style::PLAIN, ..best.clone() });
-            }
-        }
-    }
-
-    /// Runs another choice on the machine, if it may be shorter, and takes it if it is.
-    fn try_instead(&self, best: &mut Choice, other: Choice) {
-        if self.bound_of(&other.way, &other.layouts, &other.order) < best.cycles {
-            let race = self.race(&other.layouts, &other.order);
-            if let Ok(Some(cycles)) = race.cycles(&other.way, other.style, Some(best.cycles)) {
-                *best = Choice { cycles, ..other };
-            }
-        }
-    }
-
     /// The stays of two jobs' tiles in this order; `None` where they are too many to place at once, or have no room by
     /// counts.
     pub(super) fn lives<'j>(&self, picks: &[usize], jobs: &'j [u8]) -> Option<Lives<'j>> {
-        let counts = self.counts(picks).filter(|_| jobs.len() <= MOST_PLACED && !self.is_long())?;
+        let counts = self.counts(picks).filter(|_| self.can_be_placed(picks))?;
         Some(Lives::new(&self.chains(picks), jobs, rules::moments(&counts, jobs)?))
     }
 
-    /// All layouts with either job first, by what they take by counts; where those say nothing, by bound. What spills
-    /// comes last: counts do not know that a load waits for the store of what it brings.
-    fn tries(&self, way: &Way) -> Vec<(u64, Vec<usize>, Vec<usize>)> {
-        let mut tries = Vec::new();
-        for picks in self.all_picks() {
-            let forward: Vec<usize> = (0..picks.len()).collect();
-            let backward: Vec<usize> = forward.iter().rev().copied().collect();
-            for order in [forward, backward] {
-                tries.push((self.estimate(way, &picks, &order), picks.clone(), order));
-            }
-        }
-        let spills = |picks: &[usize]| self.chains(picks).iter().any(|chain| chain.spills());
-        // Of those alike, the finest tiles go into the smallest holes.
-        tries.sort_by_cached_key(|(estimate, picks, _)| {
-            (spills(picks), *estimate, Reverse(picks.iter().sum::<usize>()))
-        });
-        tries
+    /// Whether the stays are few enough to place all at once.
+    pub(super) fn can_be_placed(&self, picks: &[usize]) -> bool {
+        self.counts(picks).is_some_and(|counts| counts.levels() <= MOST_PLACED) && !self.is_long()
     }
 
     /// What a way takes by counts; where those say nothing, its bound.
-    fn estimate(&self, way: &Way, picks: &[usize], order: &[usize]) -> u64 {
+    pub(super) fn estimate(&self, way: &Way, picks: &[usize], order: &[usize]) -> u64 {
         let first = order[0];
         let rule = match way {
             Way::Serial => Rule::Serial { first },
@@ -278,8 +174,16 @@ impl<'a> Layouts<'a> {
         }
     }
 
+    /// No estimate is less. Where it takes no time, it is the estimate.
+    pub(super) fn least_estimate(&self, way: &Way, picks: &[usize], order: &[usize]) -> (u64, bool) {
+        match self.counts(picks) {
+            Some(counts) => (counts.least([0, 0], Clock::default()), false),
+            None => (self.bound_of(way, picks, order).get(), true),
+        }
+    }
+
     /// A way takes no less than this.
-    fn bound_of(&self, way: &Way, picks: &[usize], order: &[usize]) -> Cycles {
+    pub(super) fn bound_of(&self, way: &Way, picks: &[usize], order: &[usize]) -> Cycles {
         let outlines = self.outlines(picks);
         match way {
             Way::Serial => bound::of_serial(order.iter().map(|&job| outlines[job])),
@@ -296,10 +200,20 @@ fn layouts(npu: &Npu, job: &Job, jobs: u64) -> Result<Vec<Layout>, NoFit> {
     let mut found: Vec<(chain::Layout, Chain)> = Vec::new();
     let mut why = None;
     let mut fits = Fits::default();
-    let mut add = |found: &mut Vec<_>, limits, budget| match layout::lay_out(npu, job, limits, budget, &mut fits) {
-        Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
-        Ok(new) => found.push(new),
-        Err(too_large) => why = why.or(Some(too_large)),
+    let mut tried = Vec::new();
+    // Where no groups can be packed, whether they are makes no difference.
+    let can_pack = job.analysis.packed.iter().any(Option::is_some);
+    let mut add = |found: &mut Vec<_>, limits: Limits, budget| {
+        let limits = Limits { is_packed: limits.is_packed && can_pack, ..limits };
+        if tried.contains(&(limits, budget)) {
+            return;
+        }
+        tried.push((limits, budget));
+        match layout::lay_out(npu, job, limits, budget, &mut fits) {
+            Ok(new) if found.iter().any(|(known, _)| *known == new.0) => {}
+            Ok(new) => found.push(new),
+            Err(too_large) => why = why.or(Some(too_large)),
+        }
     };
     let by_load = |load, is_packed| Limits { load, loads_in_room: None, is_packed };
     // A limit above the scratchpad's size leaves as much to be cut as none.

@@ -151,6 +151,12 @@ impl Step {
 pub(super) struct NoRoom {
     pub(super) job: usize,
     pub(super) tile: usize,
+    /// What of it finds no place: it has to lie in one piece.
+    pub(super) piece: Bytes,
+    /// The longest piece that is free beside what was placed of the tile before.
+    pub(super) longest: Bytes,
+    /// What is held that the tile does not begin.
+    pub(super) held: Bytes,
 }
 
 impl<'a> Machine<'a> {
@@ -247,6 +253,7 @@ impl<'a> Machine<'a> {
         let mut addresses = Vec::with_capacity(tile.loads.len() + tile.begins.len());
         let placement = self.style.placement;
         let given = self.given.map(|given| given.of(job, self.next[job]));
+        let held_before = self.space.held();
         let space = &mut self.space;
         let mut take = |slot: SlotId, now, side| {
             let Slot { bytes, tiles, .. } = chain.slots[slot];
@@ -254,7 +261,9 @@ impl<'a> Machine<'a> {
                 Some(given) => space.take_at(given[addresses.len()], bytes, now),
                 None => space.take(bytes, now, placement.side(side, tiles), placement.hole()),
             };
-            let place = place.ok_or(NoRoom { job, tile: at })?;
+            let no_room =
+                |space: &Space| NoRoom { job, tile: at, piece: bytes, longest: space.longest(), held: held_before };
+            let place = place.ok_or_else(|| no_room(space))?;
             addresses.push(place.address);
             Ok(place.ready)
         };

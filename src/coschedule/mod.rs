@@ -4,6 +4,7 @@
 //! while the order is made. What comes out is a [`Plan`]; `stream` makes it safe under any timing.
 
 mod alone;
+mod best;
 mod bound;
 mod chain;
 mod holders;
@@ -68,19 +69,44 @@ pub struct Woven {
 
 /// A layer for which the scratchpad has no room, whichever tiles and order were tried.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "model '{model}': layer '{layer}' does not fit in the SRAM of {sram}: {tile} are needed at once, with its smallest \
-     tile and all that can be spilled spilled; give a larger sram.bytes"
-)]
-pub struct NoFit {
-    /// The model's name.
-    pub model: String,
-    /// The layer's name.
-    pub layer: String,
-    /// What a tile loads and writes.
-    pub tile: Bytes,
-    /// The scratchpad's size.
-    pub sram: Bytes,
+pub enum NoFit {
+    /// Its smallest tile needs too much.
+    #[error(
+        "model '{model}': layer '{layer}' does not fit in the SRAM of {sram}: {tile} are needed at once, with its \
+         smallest tile and all that can be spilled spilled; give a larger sram.bytes"
+    )]
+    TooLarge {
+        /// The model's name.
+        model: String,
+        /// The layer's name.
+        layer: String,
+        /// What a tile loads and writes, and what is kept beside it.
+        tile: Bytes,
+        /// The scratchpad's size.
+        sram: Bytes,
+    },
+    /// What is free is in pieces that are too short.
+    #[error(
+        "model '{model}': layer '{layer}' finds no place in the SRAM of {sram}: a tile of it takes {tile}, of which \
+         {piece} in one piece; {held} are held for other tiles, and of the rest the longest piece that is free has \
+         {longest}; give a larger sram.bytes, or try another --policy or --precision"
+    )]
+    NoPlace {
+        /// The model's name.
+        model: String,
+        /// The layer's name.
+        layer: String,
+        /// What the tile loads and writes.
+        tile: Bytes,
+        /// What of it finds no place.
+        piece: Bytes,
+        /// What is held for others.
+        held: Bytes,
+        /// What is free in one piece.
+        longest: Bytes,
+        /// The scratchpad's size.
+        sram: Bytes,
+    },
 }
 
 /// The jobs in every size of tile, and their best serial order.
@@ -165,10 +191,13 @@ fn no_fit(jobs: &[Job], layouts: &Layouts, (no_room, picks): (NoRoom, Vec<usize>
     let chain = layouts.chains(&picks)[no_room.job];
     let tile = &chain.tiles[no_room.tile];
     let slots = tile.loads.iter().chain(&tile.begins);
-    NoFit {
+    NoFit::NoPlace {
         model: model.name.clone(),
         layer: model.layers[tile.layer].name.clone(),
         tile: slots.map(|&slot| chain.slots[slot].bytes).sum(),
+        piece: no_room.piece,
+        held: no_room.held,
+        longest: no_room.longest,
         sram: layouts.npu.sram.bytes,
     }
 }

@@ -8,6 +8,7 @@
 //! the stay's own first tile, or first after its last one, so that a load waits for its end.
 
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use super::chain::{Chain, SlotId};
 use super::optimal::rules::Moment;
@@ -67,7 +68,7 @@ impl<'a> Lives<'a> {
         for _ in 0..MOST_ATTEMPTS {
             *steps = steps.checked_sub(self.jobs.len() as u64)?;
             let (addresses, at) = (vec![0; self.stays.len()], vec![Vec::new(); self.jobs.len()]);
-            let mut attempt = Attempt { lives: self, sram, addresses, at };
+            let mut attempt = Attempt { lives: self, sram, addresses, begun: at.clone(), at };
             match queue.iter().position(|&stay| attempt.add(stay).is_none()) {
                 None => return Some(self.by_tile(&attempt.addresses)),
                 Some(failed) => queue[..=failed].rotate_right(1),
@@ -153,6 +154,18 @@ struct Taken {
     wait: Option<u64>,
 }
 
+/// The bytes that some stays take, as pieces apart. They come by rising address.
+fn union<'t>(taken: impl Iterator<Item = &'t Taken>) -> Vec<(u64, u64)> {
+    let mut pieces: Vec<(u64, u64)> = Vec::new();
+    for other in taken {
+        match pieces.last_mut() {
+            Some((_, end)) if other.begin <= *end => *end = other.end.max(*end),
+            Some(_) | None => pieces.push((other.begin, other.end)),
+        }
+    }
+    pieces
+}
+
 /// What is placed so far.
 struct Attempt<'a> {
     lives: &'a Lives<'a>,
@@ -160,6 +173,8 @@ struct Attempt<'a> {
     addresses: Vec<u64>,
     /// The placed stays that live at each step.
     at: Vec<Vec<usize>>,
+    /// Those of them that begin there.
+    begun: Vec<Vec<usize>>,
 }
 
 impl Attempt<'_> {
@@ -168,14 +183,14 @@ impl Attempt<'_> {
         let taken = self.taken(stay);
         self.addresses[id] = self.free_place(stay, &taken).or_else(|| self.shared_place(stay, &taken))?;
         self.at[stay.from..=stay.last].iter_mut().for_each(|living| living.push(id));
+        self.begun[stay.from].push(id);
         Some(())
     }
 
     /// What other stays take during a stay's life, by address.
     fn taken(&self, stay: &Stay) -> Vec<Taken> {
         // Those that live at its first step, and those that begin later.
-        let later = (stay.from + 1..=stay.last)
-            .flat_map(|step| self.at[step].iter().filter(move |&&other| self.lives.stays[other].from == step));
+        let later = self.begun[stay.from + 1..=stay.last].iter().flatten();
         let wait = |for_last: usize, starts: u64| self.lives.moments[for_last].done.saturating_sub(starts);
         let of = |&other: &usize| {
             let (begin, other) = (self.addresses[other], &self.lives.stays[other]);
@@ -213,18 +228,78 @@ impl Attempt<'_> {
         let above = taken.iter().map(|other| self.aligned(other.end));
         let step = self.sram.alignment_bytes.get();
         let below = taken.iter().filter_map(|other| Some(other.begin.checked_sub(stay.bytes)? / step * step));
+        let mut places: Vec<u64> = std::iter::once(0).chain(above).chain(below).collect();
+        places.sort_unstable();
+        let in_use = union(taken.iter().filter(|other| other.wait.is_none()));
+        // What a place shares with others, by wait: those begin before its end, and end after its begin.
+        let mut others = taken.iter().filter_map(|other| Some((other, other.wait?))).peekable();
+        let mut shared = BinaryHeap::new();
         let mut best: Option<(u64, u64)> = None;
-        for address in std::iter::once(0).chain(above).chain(below) {
+        for address in places {
             let end = address + stay.bytes;
-            let mut over = taken.iter().filter(|other| other.begin < end && address < other.end);
-            let wait = over.try_fold(0, |longest: u64, other| Some(longest.max(other.wait?)));
-            let is_inside = end <= self.sram.bytes.get();
-            best = best.into_iter().chain(wait.filter(|_| is_inside).map(|wait| (wait, address))).min();
+            while let Some((other, wait)) = others.next_if(|(other, _)| other.begin < end) {
+                shared.push((wait, other.end));
+            }
+            while shared.peek().is_some_and(|&(_, shared_end)| shared_end <= address) {
+                shared.pop();
+            }
+            let used = in_use.partition_point(|&(_, used_end)| used_end <= address);
+            let is_free = in_use.get(used).is_none_or(|&(used_begin, _)| end <= used_begin);
+            let wait = shared.peek().map_or(0, |&(wait, _)| wait);
+            if is_free && end <= self.sram.bytes.get() && best.is_none_or(|(least, _)| wait < least) {
+                best = Some((wait, address));
+            }
         }
         best.map(|(_, address)| address)
     }
 
     fn aligned(&self, address: u64) -> u64 {
         address.next_multiple_of(self.sram.alignment_bytes.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::units::Bytes;
+
+    /// The wait at a place; `None` where something there is in use.
+    fn wait(address: u64, bytes: u64, taken: &[Taken]) -> Option<u64> {
+        let mut over = taken.iter().filter(|other| other.begin < address + bytes && address < other.end);
+        over.try_fold(0, |longest: u64, other| Some(longest.max(other.wait?)))
+    }
+
+    /// The least wait of any place, by trying each.
+    fn naive(bytes: u64, sram: &Sram, taken: &[Taken]) -> Option<u64> {
+        let step = usize::try_from(sram.alignment_bytes.get()).unwrap();
+        let places = (0..sram.bytes.get()).step_by(step).filter(|address| address + bytes <= sram.bytes.get());
+        places.filter_map(|address| wait(address, bytes, taken)).min()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        /// Stays that overlap in time and in space, some in use all the time. A place between two ends is never better
+        /// than the lower of these.
+        #[test]
+        fn the_shared_place_has_the_shortest_wait(
+            bytes in 1..20u64,
+            alignment in 1..4u64,
+            others in prop::collection::vec((0..40u64, 1..12u64, prop::option::of(0..6u64)), 1..12),
+        ) {
+            let sram = Sram { bytes: Bytes(48), alignment_bytes: Bytes(alignment) };
+            let of = |&(begin, bytes, wait): &(u64, u64, Option<u64>)| {
+                let begin = begin / alignment * alignment;
+                Taken { begin, end: begin + bytes, wait }
+            };
+            let mut taken: Vec<Taken> = others.iter().map(of).collect();
+            taken.sort_unstable_by_key(|taken| (taken.begin, taken.end));
+            let lives = Lives { jobs: &[], moments: Vec::new(), stays: Vec::new() };
+            let attempt = Attempt { lives: &lives, sram: &sram, addresses: Vec::new(), at: Vec::new(), begun: Vec::new() };
+            let stay = Stay { job: 0, tile: 0, bytes, from: 0, first: 0, last: 0, starts: 0 };
+            let found = attempt.shared_place(&stay, &taken);
+            prop_assert_eq!(found.and_then(|address| wait(address, bytes, &taken)), naive(bytes, &sram, &taken));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The policies: which job's tile comes next.
 
+use std::cmp::Ordering;
+
 use super::chain::{Chain, ChainTile};
 use super::machine::{Machine, NoRoom, Step, Style};
 use super::placing::Addresses;
@@ -55,6 +57,11 @@ impl Way {
         *self == Self::Serial || self.jobs().is_some_and(|jobs| changes(jobs) <= 1)
     }
 
+    /// Whether precedence decides only where nothing else does.
+    pub(super) fn is_by_turn(&self) -> bool {
+        matches!(self, Self::RoundRobin | Self::Greedy)
+    }
+
     /// The jobs in the order of their tiles, where that is given.
     pub(super) fn jobs(&self) -> Option<&[u8]> {
         match self {
@@ -76,8 +83,30 @@ pub(super) struct Race<'a> {
 
 impl Race<'_> {
     /// The cycles that it takes, if less than a limit.
-    pub(super) fn cycles(&self, way: &Way, style: Style, limit: Option<Cycles>) -> Result<Option<Cycles>, NoRoom> {
+    pub(super) fn cycles(&self, way: &Way, style: Style, limit: Option<Cycles>) -> Timed {
         self.run(way, style, limit, |_| ()).map(|done| done.map(|(_, cycles)| cycles))
+    }
+
+    /// The same, and for the jobs by the opposite precedence: that makes a difference only from the first step on that
+    /// nothing else decides.
+    pub(super) fn cycles_of_both(&self, way: &Way, style: Style, limit: Option<Cycles>) -> [Timed; 2] {
+        let opposite: Vec<usize> = self.order.iter().rev().copied().collect();
+        let mut other = None;
+        let cycles = |done: Done| done.map(|(_, cycles)| cycles);
+        let first = Run::new(self, way, style).finish(
+            limit,
+            |_| (),
+            |run| {
+                other.get_or_insert_with(|| run.clone());
+            },
+        );
+        let first = first.map(cycles);
+        let limit = first.ok().flatten().or(limit);
+        let second = match other {
+            None => first,
+            Some(run) => Run { order: &opposite, ..run }.finish(limit, |_| (), |_| ()).map(cycles),
+        };
+        [first, second]
     }
 
     /// The plan that comes of it.
@@ -95,33 +124,8 @@ impl Race<'_> {
         Ok(jobs)
     }
 
-    /// Runs all tiles; `None` as soon as it is sure to take as much as the limit.
-    fn run(
-        &self,
-        way: &Way,
-        style: Style,
-        limit: Option<Cycles>,
-        mut each: impl FnMut(&Step),
-    ) -> Result<Option<(usize, Cycles)>, NoRoom> {
-        let mut machine = Machine::new(self.npu, &self.chains, self.requests).with_style(style);
-        if let Way::Placed(_, addresses) = way {
-            machine = machine.with_addresses(addresses);
-        }
-        let (mut compute_left, mut loads_left) = (self.sum(|tile| tile.cycles), self.sum(|tile| tile.load_cycles));
-        let mut level = 0;
-        while let Some(step) = self.next(way, level, &mut machine)? {
-            let tile = &self.chains[step.job].tiles[step.tile];
-            (compute_left, loads_left) = (compute_left - tile.cycles, loads_left - tile.load_cycles);
-            level += 1;
-            each(&step);
-            machine.take(step);
-            let least = (machine.compute_free + compute_left).max(machine.dma_free + loads_left);
-            if limit.is_some_and(|limit| limit <= least) {
-                return Ok(None);
-            }
-        }
-        let (unstored, cycles) = machine.finish();
-        Ok(limit.is_none_or(|limit| cycles < limit).then_some((unstored, cycles)))
+    fn run(&self, way: &Way, style: Style, limit: Option<Cycles>, each: impl FnMut(&Step)) -> Result<Done, NoRoom> {
+        Run::new(self, way, style).finish(limit, each, |_| ())
     }
 
     /// A sum over all tiles of all requests.
@@ -130,54 +134,150 @@ impl Race<'_> {
             |(chain, &requests): (&&Chain, &u32)| chain.tiles.iter().map(&of).sum::<Cycles>() * u64::from(requests);
         self.chains.iter().zip(self.requests).map(of_job).sum()
     }
+}
 
-    /// The next step; `None` when all is done.
-    fn next(&self, way: &Way, level: usize, machine: &mut Machine) -> Result<Option<Step>, NoRoom> {
-        let mut jobs: Vec<usize> = self.order.iter().copied().filter(|&job| machine.has_next(job)).collect();
-        match way {
-            Way::Serial => jobs.truncate(1),
-            Way::Placed(order, _) => jobs.retain(|&job| order.get(level).is_some_and(|&next| usize::from(next) == job)),
-            Way::RoundRobin | Way::Greedy => sort_by_turn(&mut jobs, machine),
-            Way::Order(order) => jobs.sort_by_key(|&job| order.get(level).is_none_or(|&next| usize::from(next) != job)),
+/// Cycles, if less than a limit.
+pub(super) type Timed = Result<Option<Cycles>, NoRoom>;
+
+/// How many outputs are stored at the end, and when all is done; `None` where that is not before a limit.
+type Done = Option<(usize, Cycles)>;
+
+/// A race under way.
+#[derive(Clone)]
+struct Run<'r> {
+    chains: &'r [&'r Chain],
+    way: &'r Way,
+    order: &'r [usize],
+    machine: Machine<'r>,
+    /// The jobs that may come next, in the order in which they are asked.
+    jobs: Vec<usize>,
+    /// Steps so far.
+    level: usize,
+    compute_left: Cycles,
+    loads_left: Cycles,
+    /// Whether precedence alone may have decided which job is next.
+    is_even: bool,
+}
+
+impl<'r> Run<'r> {
+    fn new(race: &'r Race, way: &'r Way, style: Style) -> Self {
+        let mut machine = Machine::new(race.npu, &race.chains, race.requests).with_style(style);
+        if let Way::Placed(_, addresses) = way {
+            machine = machine.with_addresses(addresses);
         }
-        let steps = jobs.into_iter().map(|job| machine.probe(job));
-        match way {
-            Way::Serial | Way::RoundRobin | Way::Order(_) | Way::Placed(..) => first_that_fits(steps),
-            Way::Greedy => {
-                // The sort is stable: at ties the job comes first whose turn it is.
-                let mut steps: Vec<_> = steps.collect();
-                steps.sort_by_key(|step| {
-                    step.as_ref().map_or(Cycles(u64::MAX), |step| step.compute_idle + step.dma_idle)
-                });
-                first_that_fits(steps.into_iter())
+        let (compute_left, loads_left) = (race.sum(|tile| tile.cycles), race.sum(|tile| tile.load_cycles));
+        let (chains, order) = (&race.chains, race.order);
+        Self { chains, way, order, machine, jobs: Vec::new(), level: 0, compute_left, loads_left, is_even: false }
+    }
+
+    /// Runs all tiles; `None` as soon as it is sure to take as much as the limit.
+    fn finish(
+        mut self,
+        limit: Option<Cycles>,
+        mut each: impl FnMut(&Step),
+        mut when_even: impl FnMut(&Self),
+    ) -> Result<Done, NoRoom> {
+        loop {
+            let next = self.next();
+            if self.is_even {
+                when_even(&self);
+            }
+            let Some(step) = next? else { break };
+            let tile = &self.chains[step.job].tiles[step.tile];
+            self.compute_left = self.compute_left - tile.cycles;
+            self.loads_left = self.loads_left - tile.load_cycles;
+            self.level += 1;
+            each(&step);
+            self.machine.take(step);
+            let machine = &self.machine;
+            let least = (machine.compute_free + self.compute_left).max(machine.dma_free + self.loads_left);
+            if limit.is_some_and(|limit| limit <= least) {
+                return Ok(None);
             }
         }
+        let (unstored, cycles) = self.machine.finish();
+        Ok(limit.is_none_or(|limit| cycles < limit).then_some((unstored, cycles)))
+    }
+
+    /// The next step; `None` when all is done.
+    fn next(&mut self) -> Result<Option<Step>, NoRoom> {
+        let Self { jobs, machine, level, .. } = self;
+        jobs.clear();
+        jobs.extend(self.order.iter().copied().filter(|&job| machine.has_next(job)));
+        self.is_even = false;
+        match self.way {
+            Way::Serial => jobs.truncate(1),
+            Way::Placed(order, _) => {
+                jobs.retain(|&job| order.get(*level).is_some_and(|&next| usize::from(next) == job))
+            }
+            Way::Order(order) => {
+                jobs.sort_by_key(|&job| order.get(*level).is_none_or(|&next| usize::from(next) != job));
+            }
+            Way::RoundRobin | Way::Greedy => {
+                // The sort is stable: at ties precedence decides.
+                jobs.sort_by(|&a, &b| by_turn(machine, a, b));
+                self.is_even = jobs.windows(2).any(|pair| by_turn(machine, pair[0], pair[1]).is_eq());
+            }
+        }
+        match self.way {
+            Way::Serial | Way::RoundRobin | Way::Order(_) | Way::Placed(..) => self.first_that_fits(),
+            Way::Greedy => self.least_idle(),
+        }
+    }
+
+    /// The first job's step that has room; where none has, why the first has not.
+    fn first_that_fits(&mut self) -> Result<Option<Step>, NoRoom> {
+        let mut why = None;
+        for &job in &self.jobs {
+            match self.machine.probe(job) {
+                Ok(step) => return Ok(Some(step)),
+                Err(no_room) => why = why.or(Some(no_room)),
+            }
+        }
+        why.map_or(Ok(None), Err)
+    }
+
+    /// The step that leaves the engines idle the least; at ties the first job's.
+    fn least_idle(&mut self) -> Result<Option<Step>, NoRoom> {
+        let mut best: Option<(Cycles, Step)> = None;
+        let mut why = None;
+        for &job in &self.jobs {
+            match self.machine.probe(job) {
+                Ok(step) => {
+                    let idle = step.compute_idle + step.dma_idle;
+                    let is_less = best.as_ref().is_none_or(|(least, _)| idle < *least);
+                    self.is_even &= best.as_ref().is_none_or(|(least, _)| idle == *least);
+                    best = best.filter(|_| !is_less).or(Some((idle, step)));
+                }
+                Err(no_room) => why = why.or(Some(no_room)),
+            }
+            // None leaves less.
+            if best.as_ref().is_some_and(|(least, _)| *least == Cycles::ZERO) {
+                break;
+            }
+        }
+        match best {
+            Some((_, step)) => Ok(Some(step)),
+            None => why.map_or(Ok(None), Err),
+        }
     }
 }
 
-/// Sorts jobs by how far they would be: in proportion to their tiles.
-fn sort_by_turn(jobs: &mut [usize], machine: &Machine) {
-    // (done + 1) / all, compared by cross products; the sort is stable.
-    jobs.sort_by(|&a, &b| {
-        let ((a_done, a_all), (b_done, b_all)) = (machine.progress(a), machine.progress(b));
-        let cross = |done: u64, all: u64| u128::from(done + 1) * u128::from(all);
-        cross(a_done, b_all).cmp(&cross(b_done, a_all))
-    });
-}
-
-/// The first step that has room; where none has, why the first has not.
-fn first_that_fits(mut steps: impl Iterator<Item = Result<Step, NoRoom>>) -> Result<Option<Step>, NoRoom> {
-    match steps.next() {
-        None => Ok(None),
-        Some(Ok(step)) => Ok(Some(step)),
-        Some(Err(why)) => steps.find_map(Result::ok).map(Some).ok_or(why),
-    }
+/// Which of two jobs would be less far: in proportion to their tiles.
+fn by_turn(machine: &Machine, a: usize, b: usize) -> Ordering {
+    // (done + 1) / all, compared by cross products.
+    let ((a_done, a_all), (b_done, b_all)) = (machine.progress(a), machine.progress(b));
+    let cross = |done: u64, all: u64| u128::from(done + 1) * u128::from(all);
+    cross(a_done, b_all).cmp(&cross(b_done, a_all))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::coschedule::testing::{self, Plain, npu};
+    use crate::coschedule::testing::{self, Plain, any_tiles, npu};
+    use crate::units::Bytes;
 
     /// A chain of tiles (bytes and cycles of the load, cycles of the tile), each with a weight of its own.
     fn chain(tiles: &[(u64, u64, u64)]) -> Chain {
@@ -229,11 +329,49 @@ mod tests {
         assert_eq!(order(Way::Serial, 50, &a, &b).1, 10 + 40 + 10 + 40 + 10 + 5);
     }
 
+    /// By hand, of 100 bytes. What three tiles leave goes to the high end: 20 at 80, 30 at 50, 20 at 30. When the fourth
+    /// loads 50, the 30 are no longer used: 60 bytes are free, 0..30 and 50..80, and 40 are held.
+    #[test]
+    fn a_tile_without_a_place_says_what_is_held() {
+        let leaving = |leaves| Plain { compute: 1, leaves, ..Plain::default() };
+        let last = Plain { load: Some((50, 10)), compute: 1, ..Plain::default() };
+        let chain = testing::chain(&[leaving((20, 4)), leaving((30, 1)), leaving((20, 2)), last, leaving((1, 0))]);
+        let npu = npu(100, 0);
+        let race = Race { npu: &npu, chains: vec![&chain], requests: &[1], order: &[0] };
+        let held = NoRoom { job: 0, tile: 3, piece: Bytes(50), longest: Bytes(30), held: Bytes(40) };
+        assert_eq!(race.cycles(&Way::Serial, Style::PLAIN, None), Err(held));
+    }
+
     /// Three tiles against one: (0 + 1) / 3 before (0 + 1) / 1, (1 + 1) / 3, then (2 + 1) / 3 = 1 / 1: the first job.
     #[test]
     fn round_robin_is_proportional() {
         let (a, b) = ([(1, 1, 1); 3], [(1, 1, 1); 1]);
         assert_eq!(order(Way::RoundRobin, 100, &a, &b).0, "AAAB");
         assert_eq!(order(Way::RoundRobin, 100, &b, &a).0, "BBAB");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+        /// What is shared of two runs is what they have in common, up to any limit.
+        #[test]
+        fn both_precedences_at_once_are_each_alone(
+            a in any_tiles(6),
+            b in any_tiles(6),
+            sram in 8..24u64,
+            is_greedy in any::<bool>(),
+            limit in prop::option::of(0..60u64),
+        ) {
+            let npu = npu(sram, 0);
+            let (a, b) = (testing::chain(&a), testing::chain(&b));
+            let way = if is_greedy { Way::Greedy } else { Way::RoundRobin };
+            let limit = limit.map(Cycles);
+            let race = |order| Race { npu: &npu, chains: vec![&a, &b], requests: &[1, 2], order };
+            let [first, second] = race(&[0, 1]).cycles_of_both(&way, Style::PLAIN, limit);
+            prop_assert_eq!(first, race(&[0, 1]).cycles(&way, Style::PLAIN, limit));
+            let limit = first.ok().flatten().or(limit);
+            let alone = race(&[1, 0]).cycles(&way, Style::PLAIN, limit);
+            let known = second.map(|cycles| cycles.filter(|&cycles| limit.is_none_or(|limit| cycles < limit)));
+            prop_assert_eq!(known.map_err(|_| ()), alone.map_err(|_| ()));
+        }
     }
 }

@@ -78,16 +78,22 @@ impl Space {
     /// Takes `bytes` where they can be written the earliest, if that is after `now`: all that is free by then is as
     /// good. `None` where no hole is long enough.
     pub(super) fn take(&mut self, bytes: Bytes, now: Cycles, side: Side, hole: Hole) -> Option<Place> {
-        let mut best = None;
+        let wanted = Wanted { size: bytes.get().max(1), alignment: self.alignment, now };
+        let mut best: Option<((Cycles, u64, u64), Place)> = None;
         for segments in self.free.chunk_by(|a, b| a.end == b.begin) {
             let length = segments[segments.len() - 1].end - segments[0].begin;
-            let wanted = Wanted { size: bytes.get().max(1), alignment: self.alignment, now };
-            // No later than the best so far.
-            let below = best.map_or(Cycles(u64::MAX), |((ready, _, _), _)| ready + Cycles(1));
-            let place = if length < wanted.size { None } else { wanted.place_in(segments, side, below) };
-            let Some(place) = place else { continue };
+            if length < wanted.size {
+                continue;
+            }
+            let length = if hole == Hole::Smallest { length } else { 0 };
+            // No later than the best so far; earlier, where it would lose at a tie.
+            let below = best.map_or(Cycles(u64::MAX), |((ready, shortest, _), _)| {
+                let loses = length > shortest || (hole == Hole::Nearest && side == Side::Low);
+                if loses { ready } else { ready + Cycles(1) }
+            });
+            let Some(place) = wanted.place_in(segments, side, below) else { continue };
             let from_end = if side == Side::Low { place.address } else { u64::MAX - place.address };
-            let key = (place.ready, if hole == Hole::Smallest { length } else { 0 }, from_end);
+            let key = (place.ready, length, from_end);
             if best.is_none_or(|(least, _)| key < least) {
                 best = Some((key, place));
             }
@@ -140,6 +146,18 @@ impl Space {
             Some(&last) if last.end > end => self.replace(within, &[new, Segment { begin: end, ..last }]),
             Some(_) | None => self.replace(within, &[new]),
         }
+    }
+
+    /// What is not free.
+    pub(super) fn held(&self) -> Bytes {
+        let free = self.free.iter().map(|segment| segment.end - segment.begin).sum::<u64>();
+        Bytes(self.bytes - free)
+    }
+
+    /// The longest hole.
+    pub(super) fn longest(&self) -> Bytes {
+        let holes = self.free.chunk_by(|a, b| a.end == b.begin);
+        Bytes(holes.map(|hole| hole[hole.len() - 1].end - hole[0].begin).max().unwrap_or(0))
     }
 
     /// A moment to which [`Space::undo`] can go back; 0 is that of [`Space::settle`].

@@ -42,6 +42,12 @@ impl Matrix {
         }
     }
 
+    /// Multiply-accumulates a cycle when every multiplier is busy with elements of a precision.
+    pub(super) fn peak_macs_per_cycle(&self, precision: Precision) -> u128 {
+        let rate = self.rate(precision.bits()).unwrap_or(1);
+        [self.arrays, self.rows, self.columns, rate].map(u128::from).into_iter().fold(1, u128::saturating_mul)
+    }
+
     /// Whether each rate is in its range, names of one width have one rate, and the NPU's own precision has one.
     pub(super) fn check_rates(&self, own: Precision) -> Result<(), NpuError> {
         let error = |path: String, what| Err(NpuError { path, what });

@@ -15,6 +15,9 @@ use crate::units::Bytes;
 /// The most lane operations of a point: beyond any operator of one element.
 const MOST_OPERATIONS: u64 = 1 << 16;
 
+/// The most operations that a chip may do a second: 4.6 exaoperations, far beyond any.
+const MOST_PER_SECOND: u128 = 1 << 62;
+
 /// A validated description. Its JSON is the file that a user writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,19 +188,49 @@ impl Npu {
         let of_operator =
             |(name, &value): (&String, &u64)| (format!("vector.operations.{name}"), value, 1, MOST_OPERATIONS);
         let mut all = ranges.chain(self.vector.operations.iter().map(of_operator));
-        match all.find(|(_, value, least, most)| !(least..=most).contains(&value)) {
-            None => self.matrix.check_rates(self.precision),
-            Some((path, value, least, most)) => {
-                Err(NpuError { path, what: format!("is {value}; give a whole number from {least} to {most}") })
+        if let Some((path, value, least, most)) = all.find(|(_, value, least, most)| !(least..=most).contains(&value)) {
+            return Err(NpuError { path, what: format!("is {value}; give a whole number from {least} to {most}") });
+        }
+        self.matrix.check_rates(self.precision)?;
+        self.check_peaks()
+    }
+
+    /// Whether each number may be as large as it is together with the others.
+    fn check_peaks(&self) -> Result<(), NpuError> {
+        let clock = u128::from(self.clock_hz);
+        let macs = self.matrix.peak_macs_per_cycle(self.precision);
+        let peaks = [
+            ("matrix", "arrays · rows · columns · 2 · clock_hz", macs.saturating_mul(2 * clock)),
+            ("vector.lanes", "lanes · clock_hz", u128::from(self.vector.lanes) * clock),
+        ];
+        match peaks.into_iter().find(|(_, _, peak)| *peak > MOST_PER_SECOND) {
+            None => Ok(()),
+            Some((path, formula, peak)) => {
+                let what = format!("does {formula} = {peak} operations a second; give it {MOST_PER_SECOND} at most");
+                Err(NpuError { path: path.into(), what })
             }
         }
     }
 
     /// Multiply-accumulates a cycle when every multiplier is busy, at the NPU's own precision.
     pub fn peak_macs_per_cycle(&self) -> u64 {
-        let rate = self.matrix.rate(self.precision.bits()).unwrap_or(1);
-        self.matrix.arrays * self.matrix.rows * self.matrix.columns * rate
+        bounded(self.matrix.peak_macs_per_cycle(self.precision))
     }
+
+    /// Operations a second when every multiplier is busy, two a multiply-accumulate.
+    pub fn peak_operations(&self) -> u64 {
+        bounded(self.matrix.peak_macs_per_cycle(self.precision) * 2 * u128::from(self.clock_hz))
+    }
+
+    /// Operations a second when every lane is busy.
+    pub fn peak_vector_operations(&self) -> u64 {
+        bounded(u128::from(self.vector.lanes) * u128::from(self.clock_hz))
+    }
+}
+
+/// A peak of a description, which is within what `validate` admits.
+fn bounded(peak: u128) -> u64 {
+    u64::try_from(peak).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -227,6 +260,26 @@ mod tests {
         for path in ["/command_cycles", "/dram/latency_cycles", "/dram/setup_cycles"] {
             assert!(changed(path, 0.into()).is_ok(), "{path} may be 0");
         }
+    }
+
+    /// Each number within its range, and all together beyond what a sum of them could hold: 10^6 · 2^16 · 2^16 · 2 · 2^40
+    /// operations a second, and 2^32 · 2^40. With 2^20 Hz the arrays alone are at 2^73; the lanes are at 2^52.
+    #[test]
+    fn numbers_that_are_too_large_together_are_refused() {
+        let with = |clock: u64, arrays: u64, side: u64, lanes: u64| {
+            let mut json = serde_json::to_value(named("paper-like").unwrap()).unwrap();
+            json["clock_hz"] = clock.into();
+            json["matrix"]["arrays"] = arrays.into();
+            json["matrix"]["rows"] = side.into();
+            json["matrix"]["columns"] = side.into();
+            json["vector"]["lanes"] = lanes.into();
+            Npu::from_json(json.to_string().as_bytes())
+        };
+        assert_eq!(with(1 << 20, 1_000_000, 1 << 16, 1 << 32).unwrap_err().path, "matrix");
+        assert_eq!(with(1 << 40, 1, 1, 1 << 32).unwrap_err().path, "vector.lanes");
+        // 2^10 · 2^10 · 2 · 2^40 = 2^61, and 2^22 · 2^40 = 2^62: the most that there may be.
+        let most = with(1 << 40, 1, 1 << 10, 1 << 22).unwrap();
+        assert_eq!((most.peak_operations(), most.peak_vector_operations()), (1 << 61, 1 << 62));
     }
 
     #[test]

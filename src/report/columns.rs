@@ -74,9 +74,9 @@ impl Row {
     pub(super) fn of_layer(npu: &Npu, row: &LayerRow, floor_bytes: Bytes, sram_bytes: Option<Bytes>) -> Self {
         let LayerRow { layer, figures } = row;
         let (operations, peak) = match layer.op {
-            Op::Gemm => (figures.macs.get() * 2, peak_operations(npu)),
+            Op::Gemm => (figures.macs.get() * 2, npu.peak_operations()),
             Op::Vector | Op::Measured => {
-                (layer.whole().volume().saturating_mul(layer.lane_operations), npu.vector.lanes * npu.clock_hz)
+                (layer.whole().volume().saturating_mul(layer.lane_operations), npu.peak_vector_operations())
             }
         };
         Self {
@@ -119,7 +119,7 @@ impl Row {
             sram_bytes: rows.iter().filter_map(|row| row.sram_bytes).max(),
             longer,
             of_all: longer,
-            roof: Roof::new(npu, operations, peak_operations(npu)),
+            roof: Roof::new(npu, operations, npu.peak_operations()),
         }
     }
 
@@ -161,11 +161,6 @@ impl Roof {
         let bytes_per_second = u64::try_from(rate / 1000).expect("at most what the description says");
         Self { operations, peak, bytes_per_second, macs_per_cycle: npu.peak_macs_per_cycle() }
     }
-}
-
-/// Operations a second when every multiplier is busy, two a multiply-accumulate.
-fn peak_operations(npu: &Npu) -> u64 {
-    npu.peak_macs_per_cycle() * 2 * npu.clock_hz
 }
 
 /// Sorts rows by a column: figures from the largest, words from A. What is equal stays as it was.

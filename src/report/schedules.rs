@@ -83,7 +83,7 @@ pub fn simulation(out: &mut impl Write, schedule: &Schedule, simulation: &Simula
 /// The library: peak, bandwidth, ridge point, SRAM.
 pub fn npu_table(out: &mut impl Write, npus: impl IntoIterator<Item = Npu>) -> io::Result<()> {
     let row = |npu: Npu| {
-        let operations = npu.peak_macs_per_cycle() * 2 * npu.clock_hz;
+        let operations = npu.peak_operations();
         let rate = npu.dram.bytes_per_second;
         let shown = |ratio: Option<Ratio>| ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.1}"));
         vec![

@@ -1,6 +1,7 @@
 //! What crosses the DRAM channel for a layer, and what is in the scratchpad meanwhile.
 
 use super::{Explained, Sheet, box_formula};
+use crate::analysis;
 use crate::coschedule::{Alone, Held};
 use crate::cost;
 use crate::ir::LayerId;
@@ -30,9 +31,40 @@ pub(super) fn explain(of: &Explained, id: LayerId, sheet: &mut Sheet) {
         Bytes::ZERO => sheet.given("dma_cycles", of.figure(id, "dma_cycles")),
         bytes => transfer(of, sheet, "", "dram_bytes", bytes, &of.figure(id, "dma_cycles")),
     }
+    sheet.say("what the tiles move beyond each tensor once");
+    let (moved, once) = (of.dram_bytes(id).get(), of.floor_bytes(id).get());
+    sheet.derived("beyond_floor", "dram_bytes - floor_bytes", i128::from(moved) - i128::from(once));
+    least(of, id, sheet);
     if let Some(alone) = of.alone {
         scratchpad(of, alone, id, sheet);
     }
+}
+
+/// What the smallest tile holds.
+fn least(of: &Explained, id: LayerId, sheet: &mut Sheet) {
+    let Some(least) = analysis::least(&of.of.model, of.layer(id), of.npu) else { return };
+    sheet.title("Least scratchpad: the smallest tile, with nothing kept for other layers");
+    sheet.say(format_args!("the tile {} of {}", least.tile, of.layer(id).whole()));
+    sheet.given("alignment_bytes", of.npu.sram.alignment_bytes.get());
+    let mut terms = Vec::new();
+    for (at, (tensor, part, element_bits)) in least.boxes.iter().enumerate() {
+        let tensor = &of.of.model.tensors[*tensor];
+        let sums = if *element_bits == tensor.element_bits { "" } else { "partial sums of " };
+        sheet.say(format_args!("{sums}'{}' {part}", tensor.name));
+        let bytes = Bytes::of_elements(part.volume(), *element_bits);
+        terms.push(aligned(of, sheet, &format!("least{at}"), &box_formula(part, *element_bits), bytes));
+    }
+    match terms.is_empty() {
+        true => sheet.given("least_sram_bytes", 0),
+        false => sheet.derived("least_sram_bytes", &terms.join(" + "), least.bytes.get()),
+    }
+}
+
+/// A box rounded up to the alignment; its name.
+fn aligned(of: &Explained, sheet: &mut Sheet, name: &str, formula: &str, bytes: Bytes) -> String {
+    let formula = format!("ceil({formula} / alignment_bytes) * alignment_bytes");
+    sheet.derived(name, &formula, bytes.get().next_multiple_of(of.npu.sram.alignment_bytes.get()));
+    name.to_owned()
 }
 
 /// How the layer is cut.
@@ -120,18 +152,14 @@ fn transfer(of: &Explained, sheet: &mut Sheet, prefix: &str, moved: &str, bytes:
 /// What is held while the tile runs that holds the most.
 fn scratchpad(of: &Explained, alone: &Alone, id: LayerId, sheet: &mut Sheet) {
     sheet.title("Scratchpad, while the tile runs that holds the most");
-    let alignment = of.npu.sram.alignment_bytes.get();
-    sheet.given("alignment_bytes", alignment);
+    sheet.given("alignment_bytes", of.npu.sram.alignment_bytes.get());
     let mut terms = Vec::new();
     for (at, held) in alone.held(id).iter().enumerate() {
-        let name = format!("held{at}");
         let is_used = of.layer(id).operands().any(|operand| operand.tensor == held.tensor);
         let kept = if is_used { "" } else { ", kept for a later layer" };
         sheet.say(format_args!("{}{kept}", of.words(held)));
-        let bytes = box_formula(held.part, held.element_bits);
-        let formula = format!("ceil({bytes} / alignment_bytes) * alignment_bytes");
-        sheet.derived(&name, &formula, held.bytes.get().next_multiple_of(alignment));
-        terms.push(name);
+        let formula = box_formula(held.part, held.element_bits);
+        terms.push(aligned(of, sheet, &format!("held{at}"), &formula, held.bytes));
     }
     of.sum(id, sheet, "sram_bytes", &terms);
 }

@@ -85,6 +85,10 @@ impl Explained<'_> {
         self.rows[id.index()].figures.dram_bytes
     }
 
+    fn floor_bytes(&self, id: LayerId) -> Bytes {
+        self.of.analysis.once[id].iter().map(|(_, bytes)| *bytes).sum()
+    }
+
     fn sheet(&self, id: LayerId) -> String {
         let (layer, model) = (self.layer(id), &self.of.model);
         let mut sheet = Sheet::default();

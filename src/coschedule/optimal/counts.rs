@@ -81,7 +81,7 @@ impl<'a> Counts<'a> {
     }
 
     /// The tiles of both jobs.
-    pub(super) fn levels(&self) -> usize {
+    pub(in crate::coschedule) fn levels(&self) -> usize {
         self.lines[0].tiles.len() + self.lines[1].tiles.len()
     }
 
@@ -120,7 +120,7 @@ impl<'a> Counts<'a> {
     }
 
     /// No order of the tiles that are left is done earlier, by the sums alone.
-    pub(super) fn least(&self, at: [usize; 2], clock: Clock) -> u64 {
+    pub(in crate::coschedule) fn least(&self, at: [usize; 2], clock: Clock) -> u64 {
         let compute = clock.compute + self.sum(at, |line| &line.compute_left);
         compute.max(clock.dma + self.sum(at, |line| &line.loads_left)) + self.least_tail()
     }

@@ -15,6 +15,7 @@ pub(super) mod rules;
 mod tests;
 
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use ahead::Ahead;
 use counts::Counts;
@@ -41,6 +42,9 @@ impl Effort {
 
 /// Of the layouts, so many are searched, each with its share of the states.
 const SEARCHED: usize = 4;
+
+/// With each effort up to the one that is asked for, others may be searched.
+const MOST_SEARCHED: usize = 3 * SEARCHED;
 
 /// For each state that a search may make, so many steps may be made on the real machine.
 const REPLAYS: u64 = 8;
@@ -135,6 +139,8 @@ impl Search<'_, '_> {
 
     /// The simple rules on all layouts. Each order that by counts beats the best so far is run on the real machine.
     fn try_rules(&mut self, candidates: &mut [Candidate]) {
+        // The shortest orders so far, by counts: what is no shorter is never searched.
+        let mut shortest = BinaryHeap::new();
         for candidate in candidates {
             if candidate.bound >= self.best.cycles {
                 return;
@@ -146,12 +152,18 @@ impl Search<'_, '_> {
                 .into_iter()
                 .chain([Rule::LeastIdle { first: 0 }])
                 .chain([Rule::Given(&johnson)]);
-            let mut limit = u64::MAX;
+            let is_full = shortest.len() >= MOST_SEARCHED;
+            let longest = shortest.peek().copied().filter(|_| is_full).unwrap_or(u64::MAX);
+            let mut limit = longest.max(self.best.cycles.get());
             for rule in rules {
                 if let Some(order) = rules::order(&counts, rule, limit) {
                     limit = order.cycles;
                     candidate.order = Some(order);
                 }
+            }
+            shortest.extend(candidate.order.as_ref().map(|order| order.cycles));
+            if shortest.len() > MOST_SEARCHED {
+                shortest.pop();
             }
             if let Some(order) = candidate.order.as_ref().filter(|order| order.cycles < self.best.cycles.get()) {
                 self.replay(&candidate.picks, &order.jobs);

@@ -57,14 +57,8 @@ pub(in crate::coschedule) struct Order {
 pub(in crate::coschedule) fn order(counts: &Counts, rule: Rule, limit: u64) -> Option<Order> {
     let mut run = Run::new(counts);
     for level in 0..counts.levels() {
-        let next = [run.next(0), run.next(1)];
-        let job = match next {
-            [Some(a), Some(b)] => run.choose(rule, level, [a, b]),
-            [Some(_), None] => 0,
-            [None, Some(_)] => 1,
-            [None, None] => return None,
-        };
-        run.take(job, next[job].expect("it was chosen"));
+        let (job, clock) = run.step(rule, level)?;
+        run.take(job, clock);
         if counts.least(run.at, run.clock) >= limit {
             return None;
         }
@@ -124,30 +118,49 @@ impl<'a> Run<'a> {
         Some(self.counts.run(self.clock, tile, ready, computed))
     }
 
-    fn choose(&self, rule: Rule, level: usize, next: [Clock; 2]) -> usize {
-        match rule {
+    /// The job whose tile comes next, and the clock after it; `None` where none has room.
+    fn step(&self, rule: Rule, level: usize) -> Option<(usize, Clock)> {
+        let is_left = [0, 1].map(|job: usize| self.at[job] < self.counts.lines[job].tiles.len());
+        let wanted = match rule {
+            _ if !is_left[0] || !is_left[1] => usize::from(!is_left[0]),
             Rule::Given(jobs) => usize::from(jobs[level]),
             Rule::Serial { first } => first,
             Rule::Proportional { by, first } => self.in_turn(by, first),
-            Rule::LeastIdle { first } => {
-                let idle = |job: usize| {
-                    next[job].compute - self.clock.compute - self.tile(job).compute + self.stall(job, next[job])
-                };
-                match idle(0).cmp(&idle(1)) {
-                    Ordering::Less => 0,
-                    Ordering::Equal => self.in_turn(Measure::Tiles, first),
-                    Ordering::Greater => 1,
-                }
+            Rule::LeastIdle { first } => return self.either(|next| self.least_idle(first, next)),
+            Rule::Ahead(ahead) => return self.either(|next| self.least_ahead(ahead, next)),
+        };
+        let of = |job| Some((job, self.next(job)?));
+        of(wanted).or_else(|| of(1 - wanted))
+    }
+
+    /// The one of two jobs that is chosen by the clocks after their tiles, if both have room.
+    fn either(&self, choose: impl FnOnce([Clock; 2]) -> usize) -> Option<(usize, Clock)> {
+        match [self.next(0), self.next(1)] {
+            [Some(a), Some(b)] => {
+                let job = choose([a, b]);
+                Some((job, [a, b][job]))
             }
-            Rule::Ahead(ahead) => {
-                let key = |job: usize| {
-                    let mut at = self.at;
-                    at[job] += 1;
-                    (ahead.least(at, job, next[job]), self.stall(job, next[job]), self.tile(job).surplus())
-                };
-                usize::from(key(1) < key(0))
-            }
+            [a, b] => a.map(|clock| (0, clock)).or(b.map(|clock| (1, clock))),
         }
+    }
+
+    fn least_idle(&self, first: usize, next: [Clock; 2]) -> usize {
+        let idle =
+            |job: usize| next[job].compute - self.clock.compute - self.tile(job).compute + self.stall(job, next[job]);
+        match idle(0).cmp(&idle(1)) {
+            Ordering::Less => 0,
+            Ordering::Equal => self.in_turn(Measure::Tiles, first),
+            Ordering::Greater => 1,
+        }
+    }
+
+    fn least_ahead(&self, ahead: &Ahead, next: [Clock; 2]) -> usize {
+        let key = |job: usize| {
+            let mut at = self.at;
+            at[job] += 1;
+            (ahead.least(at, job, next[job]), self.stall(job, next[job]), self.tile(job).surplus())
+        };
+        usize::from(key(1) < key(0))
     }
 
     /// The job that with its next tile would be the less far.
