@@ -98,7 +98,7 @@ impl Draft {
 impl Emitter<'_> {
     fn all(&mut self, groups: &Groups) -> Result<(), Wrong> {
         self.place_concats(groups)?;
-        for node in self.typed.graph.nodes.ids().filter(|&node| self.uses.live[node]) {
+        for &node in &groups.order {
             match &self.typed.forms[node] {
                 Form::Constant => {}
                 Form::Nest(nest) => self.group(node, nest.clone(), groups.anchored[node].as_ref())?,
@@ -108,8 +108,7 @@ impl Emitter<'_> {
                         self.group(node, nest, Some(group))?;
                     }
                 }
-                Form::Views(views) if groups.joined[node].is_none() => self.views(node, views)?,
-                Form::Views(_) => {}
+                Form::Views(views) => self.views(node, views)?,
                 Form::Concat { axis } => self.concat(node, *axis)?,
             }
         }

@@ -1,0 +1,111 @@
+//! What becomes one layer, whatever the order in which the nodes are written.
+
+mod frontend_models;
+
+use frontend_models::{Graph, int, ints};
+use layerweaver::frontend::{Options, parse};
+use layerweaver::ir::Model;
+
+fn model(graph: &Graph) -> Model {
+    parse(graph.bytes(), "model", &Options::default()).unwrap_or_else(|errors| panic!("{errors}")).model
+}
+
+/// The nodes of each layer, in the order in which the layers run.
+fn layers(graph: &Graph) -> Vec<Vec<String>> {
+    model(graph).layers.iter().map(|layer| layer.nodes.clone()).collect()
+}
+
+fn node(graph: Graph, op: &str, inputs: &[&str], output: &str) -> Graph {
+    graph.node(op, inputs, &[output], vec![])
+}
+
+/// A convolution of 8 channels that keeps the size.
+fn convolution(graph: Graph, from: &str, to: &str) -> Graph {
+    let weight = format!("w_{to}");
+    graph.weight(&weight, &[8, 8, 3, 3]).node("Conv", &[from, &weight], &[to], vec![ints("pads", &[1, 1, 1, 1])])
+}
+
+fn image() -> Graph {
+    Graph::new().input("x", &[1, 8, 4, 4])
+}
+
+/// Every order of some indices.
+fn permutations(of: &[usize]) -> Vec<Vec<usize>> {
+    if of.is_empty() {
+        return vec![Vec::new()];
+    }
+    let first = |&first: &usize| {
+        let others: Vec<_> = of.iter().copied().filter(|&other| other != first).collect();
+        permutations(&others).into_iter().map(move |order| [vec![first], order].concat())
+    };
+    of.iter().flat_map(first).collect()
+}
+
+/// As diffusion models have it: to what a convolution makes, a projection of the time is added, which is written behind
+/// it; and a pool of the input. The convolution's layer takes up both, so it runs last, in whichever order the six nodes
+/// are written.
+#[test]
+fn what_is_made_later_is_added_too() {
+    let graph = image().input("time", &[1, 16]).weight("v", &[16, 8]).int_tensor("shape", &[4], &[1, 8, 1, 1]);
+    let pool = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1, 1, 1, 1])];
+    let nodes = |graph: Graph, which: usize| match which {
+        0 => convolution(graph, "x", "c"),
+        1 => node(graph, "MatMul", &["time", "v"], "t"),
+        2 => node(graph, "Reshape", &["t", "shape"], "r"),
+        3 => node(graph, "Add", &["c", "r"], "a"),
+        4 => graph.node("MaxPool", &["x"], &["p"], pool.clone()),
+        _ => node(graph, "Add", &["p", "a"], "y"),
+    };
+    let written = |order: &[usize]| {
+        let graph = order.iter().fold(graph.clone(), |graph, &which| nodes(graph, which));
+        layers(&graph.output("y", &[1, 8, 4, 4]))
+    };
+    let indices: Vec<usize> = (0..6).collect();
+    // A layer's nodes come in the order in which they are written.
+    let sorted = |mut layers: Vec<Vec<String>>| {
+        layers.iter_mut().for_each(|nodes| nodes.sort());
+        layers
+    };
+    for order in permutations(&indices) {
+        let mut found = sorted(written(&order));
+        assert_eq!(found.pop().unwrap(), ["a", "c", "y"], "{order:?}");
+        found.sort();
+        assert_eq!(found, [vec!["p"], vec!["r", "t"]], "{order:?}");
+    }
+    assert_eq!(written(&indices), [vec!["t", "r"], vec!["p"], vec!["c", "a", "y"]]);
+}
+
+/// What a layer's result has yet to go through can't be added to it first.
+#[test]
+fn what_needs_a_result_is_not_added_to_it() {
+    let graph = convolution(node(convolution(image(), "x", "c"), "Relu", &["c"], "r"), "r", "d");
+    let graph = node(node(graph, "Add", &["c", "d"], "s"), "Relu", &["s"], "y").output("y", &[1, 8, 4, 4]);
+    assert_eq!(layers(&graph), [vec!["c"], vec!["r"], vec!["d", "s", "y"]]);
+    // A gate that is pooled from what it multiplies.
+    let gate = convolution(image(), "x", "c").node("GlobalAveragePool", &["c"], &["p"], vec![]);
+    let gate = node(node(gate, "Sigmoid", &["p"], "g"), "Mul", &["c", "g"], "y").output("y", &[1, 8, 4, 4]);
+    assert_eq!(layers(&gate), [vec!["c"], vec!["p", "g"], vec!["y"]]);
+}
+
+/// Behind a product an addition is free, so it takes it up, though a pool could too; of two products the later does.
+#[test]
+fn a_product_takes_up_what_it_can() {
+    let pool = |graph: Graph| graph.node("AveragePool", &["x"], &["p"], vec![ints("kernel_shape", &[1, 1])]);
+    let sum = |graph: Graph, with: &str| node(graph, "Add", &["c", with], "y").output("y", &[1, 8, 4, 4]);
+    let product = [vec!["p"], vec!["c", "y"]];
+    assert_eq!(layers(&sum(pool(convolution(image(), "x", "c")), "p")), product);
+    assert_eq!(layers(&sum(convolution(pool(image()), "x", "c"), "p")), product);
+    let both = sum(convolution(convolution(image(), "x", "c"), "x", "d"), "d");
+    assert_eq!(layers(&both), [vec!["c"], vec!["d", "y"]]);
+}
+
+/// A mask that is computed behind the scores to which it is added, as PyTorch writes its attention.
+#[test]
+fn a_mask_that_comes_later_joins_the_scores() {
+    let graph = Graph::new().input("q", &[1, 4, 16, 8]).input("k", &[1, 4, 8, 16]).int_input("given", &[1, 1, 1, 16]);
+    let graph = node(graph.number("scale", 0.353_553).number("low", -1e9), "MatMul", &["q", "k"], "s");
+    let graph = graph.node("Cast", &["given"], &["float"], vec![int("to", 1)]);
+    let graph = node(node(graph, "Mul", &["float", "low"], "mask"), "Mul", &["s", "scale"], "scaled");
+    let graph = node(node(graph, "Add", &["scaled", "mask"], "m"), "Softmax", &["m"], "y").output("y", &[1, 4, 16, 16]);
+    assert_eq!(layers(&graph), [vec!["float", "mask"], vec!["s", "scaled", "m"], vec!["y"]]);
+}
