@@ -108,6 +108,44 @@ fn a_residual_addition_joins_through_its_pair() {
     assert_eq!(all_widths(&model)[1..], [(vec![8, 8, 32, 8], 8), (vec![8, 8, 32], 32)]);
 }
 
+/// ONNX Runtime's DedicatedQDQPair gives each reader a pair of its own: the layers are those of one pair for all. A weight
+/// that two convolutions share is dequantised for each, and is still one tensor.
+#[test]
+fn a_pair_for_each_reader_is_one_pair() {
+    let residual = |pairs: [&str; 3], scales: [&str; 2], weights: [&str; 2]| {
+        let graph = pair(with_scale().number("again", 0.5).number("other", 0.25).input("x", &[1, 8, 8, 8]), "x", "xd");
+        let mut graph = convolution(graph, "w", &[8, 8, 1, 1], "xd", "c").node("Relu", &["c"], &["r"], vec![]);
+        for (i, read) in pairs.iter().enumerate().filter(|&(i, read)| !pairs[..i].contains(read)) {
+            let (narrow, scale) = (format!("{read}_q"), scales[usize::from(i > 0)]);
+            graph = graph.node("QuantizeLinear", &["r", scale, "zero"], &[&narrow], vec![]);
+            graph = graph.node("DequantizeLinear", &[&narrow, scale, "zero"], &[read], vec![]);
+        }
+        let graph = graph.weight_of("k_w", &[8, 8, 1, 1], INT8).weight("k_s", &[8]);
+        let graph = weights
+            .iter()
+            .enumerate()
+            .filter(|&(i, read)| !weights[..i].contains(read))
+            .fold(graph, |graph, (_, weight)| {
+                graph.node("DequantizeLinear", &["k_w", "k_s"], &[weight], vec![int("axis", 0)])
+            });
+        let graph = graph.node("Conv", &[pairs[0], weights[0]], &["a"], vec![]);
+        let graph = pair(graph.node("Conv", &[pairs[1], weights[1]], &["b"], vec![]), "b", "bd");
+        let graph = pair(graph, "a", "ad").node("Add", &["bd", pairs[2]], &["sum"], vec![]);
+        model(&graph.node("Mul", &["sum", "ad"], &["y"], vec![]).output("y", &[1, 8, 8, 8]))
+    };
+    let shared = residual(["d1", "d1", "d1"], ["s", "s"], ["k", "k"]);
+    assert_eq!(kinds(&shared), ["QuantizeLinear", "Conv", "Conv", "Conv"]);
+    let parts = |model: &Model| {
+        (model.layers.clone(), model.tensors.iter().map(|tensor| tensor.shape.clone()).collect::<Vec<_>>())
+    };
+    for scales in [["s", "s"], ["s", "again"]] {
+        let dedicated = residual(["d1", "d2", "d3"], scales, ["k", "l"]);
+        assert_eq!(parts(&dedicated), parts(&shared), "{scales:?}");
+    }
+    let by_another = residual(["d1", "d2", "d3"], ["s", "other"], ["k", "k"]);
+    assert_ne!(kinds(&by_another), kinds(&shared), "by another scale it is not the same");
+}
+
 /// Two branches are written into their parts of a tensor of 8 bits. One that is used elsewhere too by another scale is
 /// moved there: 5 operations of a lane for each element, which quantise it anew.
 #[test]
