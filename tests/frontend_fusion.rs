@@ -3,7 +3,7 @@
 mod frontend_models;
 
 use frontend_models::{Graph, int, ints};
-use layerweaver::frontend::{Options, parse};
+use layerweaver::frontend::{FloatBits, Options, parse};
 use layerweaver::ir::Model;
 
 fn model(graph: &Graph) -> Model {
@@ -108,4 +108,25 @@ fn a_mask_that_comes_later_joins_the_scores() {
     let graph = node(node(graph, "Mul", &["float", "low"], "mask"), "Mul", &["s", "scale"], "scaled");
     let graph = node(node(graph, "Add", &["scaled", "mask"], "m"), "Softmax", &["m"], "y").output("y", &[1, 4, 16, 16]);
     assert_eq!(layers(&graph), [vec!["float", "mask"], vec!["s", "scaled", "m"], vec!["y"]]);
+}
+
+/// To the type that it has, nothing is converted; nor from one width of floats to another, where the NPU has one for both.
+/// PyTorch writes the first wherever a network asks for floats of 32 bits that it has already.
+#[test]
+fn conversions_that_change_nothing_are_no_work() {
+    let cast = |from: i32, to: i64| {
+        let graph = Graph::new().input_of("x", &[16, 32], from).node("Cast", &["x"], &["c"], vec![int("to", to)]);
+        node(node(graph, "Softmax", &["c"], "s"), "Mul", &["s", "c"], "y").output("y", &[16, 32])
+    };
+    let converts = |graph: &Graph, float_bits| {
+        let options = Options { float_bits, ..Options::default() };
+        let model = parse(graph.bytes(), "model", &options).unwrap_or_else(|errors| panic!("{errors}")).model;
+        model.layers.iter().any(|layer| layer.kind == "Cast")
+    };
+    let (float, half, int8) = (1, 10, 3);
+    let (own, one) = (FloatBits::default(), FloatBits::all(16));
+    assert!(!converts(&cast(float, 1), own));
+    assert!(converts(&cast(half, 1), own));
+    assert!(!converts(&cast(half, 1), one));
+    assert!(converts(&cast(int8, 1), own) && converts(&cast(int8, 1), one));
 }

@@ -211,6 +211,9 @@ fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) 
     typed.spread_outputs();
     merge::merge(&mut typed);
     patterns::recognise(&mut typed);
+    if options.float_bits.activations.is_some() {
+        narrow::same_floats(&mut typed);
+    }
     reorder::reorder(&mut typed);
     narrow::narrow(&mut typed);
     scales::read_scales(&mut typed);
