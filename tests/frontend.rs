@@ -410,19 +410,22 @@ fn a_merge_is_written_by_the_layer_before_it() {
     assert_eq!(read_access(layers[1], 0), ["m", "k"]);
 }
 
-/// An input that is flattened has no layer before it that could, so its elements are moved.
+/// An input that is flattened has no layer before it that could write it so. The product counts along what was merged, 3
+/// by 4; where that doesn't come out even, the elements are moved.
 #[test]
-fn a_merge_of_an_input_is_a_layer() {
-    let graph = Graph::new()
-        .input("x", &[2, 3, 4])
-        .weight("w", &[12, 5])
-        .node("Flatten", &["x"], &["f"], vec![])
-        .node("MatMul", &["f", "w"], &["y"], vec![])
-        .output("y", &[2, 5]);
-    let model = import(&graph).model;
-    let layers: Vec<_> = model.layers.iter().collect();
-    assert_eq!((layers[0].kind.as_str(), layers.len()), ("Flatten", 2));
-    assert_eq!(write_access(layers[0]), ["batch", "4·m + n"]);
+fn a_merge_of_an_input_is_counted_by_its_reader() {
+    let product = |shape: [i64; 2]| {
+        let graph = Graph::new().input("x", &[2, 3, 4]).weight("w", &[shape[1], 5]).int_tensor("shape", &[2], &shape);
+        let graph = graph.node("Reshape", &["x", "shape"], &["f"], vec![]);
+        import(&graph.node("MatMul", &["f", "w"], &["y"], vec![]).output("y", &[shape[0], 5])).model
+    };
+    let even = product([2, 12]);
+    let layer = even.layers.iter().next().unwrap();
+    assert_eq!((even.layers.len(), layer.whole().volume()), (1, 2 * 5 * 12));
+    assert_eq!(read_access(layer, 0), ["m", "block", "k"]);
+    assert_eq!(read_access(layer, 1), ["4·block + k", "n"]);
+    let uneven = product([4, 6]);
+    assert_eq!(uneven.layers.iter().map(|layer| layer.kind.as_str()).collect::<Vec<_>>(), ["Reshape", "MatMul"]);
 }
 
 #[test]

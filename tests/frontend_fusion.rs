@@ -4,7 +4,7 @@ mod frontend_models;
 
 use frontend_models::{Graph, int, ints};
 use layerweaver::frontend::{FloatBits, Options, parse};
-use layerweaver::ir::Model;
+use layerweaver::ir::{Layer, Model, Operand, Role};
 
 fn model(graph: &Graph) -> Model {
     parse(graph.bytes(), "model", &Options::default()).unwrap_or_else(|errors| panic!("{errors}")).model
@@ -129,4 +129,71 @@ fn conversions_that_change_nothing_are_no_work() {
     assert!(converts(&cast(half, 1), own));
     assert!(!converts(&cast(half, 1), one));
     assert!(converts(&cast(int8, 1), own) && converts(&cast(int8, 1), one));
+}
+
+/// What a layer does with each role: the product of the sizes of its loops.
+fn loops(layer: &Layer) -> [u64; 4] {
+    let of = |role| layer.dims.iter().filter(|dim| dim.role == role).map(|dim| dim.size).product();
+    [Role::Group, Role::M, Role::N, Role::K].map(of)
+}
+
+/// The elements of each operand that a layer touches.
+fn touched(model: &Model, layer: &Layer) -> Vec<u64> {
+    let of = |read: &Operand| read.touched(&layer.whole(), &model.tensors[read.tensor].shape).unwrap().volume();
+    layer.reads.iter().map(of).collect()
+}
+
+/// As Llama has it: keys and values of 2 heads are repeated for 4 heads of queries. The products read them where they are,
+/// and the heads that share keys are rows: 2 groups of 2 · 16 rows.
+#[test]
+fn heads_share_keys_and_values_where_they_are() {
+    let repeated = |graph: Graph, from: &str| {
+        let [apart, all] = ["apart", "all"].map(|part| format!("{from}_{part}"));
+        let graph = node(node(graph, "Unsqueeze", &[from, "two"], &apart), "Expand", &[&apart, "stretched"], &all);
+        node(graph, "Reshape", &[&all, "heads"], &format!("{from}_heads"))
+    };
+    let graph = Graph::new().input("q", &[1, 4, 16, 8]).input("k", &[1, 2, 16, 8]).input("v", &[1, 2, 16, 8]);
+    let graph = graph.int_tensor("two", &[1], &[2]).int_tensor("stretched", &[5], &[1, 2, 2, 16, 8]);
+    let graph = repeated(repeated(graph.int_tensor("heads", &[4], &[1, 4, 16, 8]), "k"), "v");
+    let graph = graph.node("Transpose", &["k_heads"], &["turned"], vec![ints("perm", &[0, 1, 3, 2])]);
+    let graph = node(node(graph, "MatMul", &["q", "turned"], "s"), "Softmax", &["s"], "p");
+    let model = model(&node(graph, "MatMul", &["p", "v_heads"], "y").output("y", &[1, 4, 16, 8]));
+    let [scores, softmax, result] = &model.layers.iter().collect::<Vec<_>>()[..] else { panic!("{:?}", model.layers) };
+    assert_eq!(softmax.kind, "Softmax");
+    assert_eq!([loops(scores), loops(result)], [[2, 2 * 16, 16, 8], [2, 2 * 16, 8, 16]]);
+    assert_eq!(touched(&model, scores), [4 * 16 * 8, 2 * 16 * 8]);
+    assert_eq!(touched(&model, result), [4 * 16 * 16, 2 * 16 * 8]);
+}
+
+/// ShuffleNet's channels, of 2 groups of 4, and Swin's windows of 4 by 4: what reads them counts so.
+#[test]
+fn shuffled_channels_and_windows_are_read_where_they_are() {
+    let shapes = |graph: Graph, shapes: [&[i64]; 2]| {
+        let [split, merged] = shapes;
+        graph.int_tensor("split", &[split.len() as i64], split).int_tensor("merged", &[merged.len() as i64], merged)
+    };
+    let shuffled = |graph: Graph, from: &str, perm: &[i64]| {
+        let graph = node(graph, "Reshape", &[from, "split"], "apart");
+        node(
+            graph.node("Transpose", &["apart"], &["turned"], vec![ints("perm", perm)]),
+            "Reshape",
+            &["turned", "merged"],
+            "m",
+        )
+    };
+    let graph = shapes(convolution(image(), "x", "c"), [&[1, 2, 4, 4, 4], &[1, 8, 4, 4]]);
+    let graph = shuffled(graph, "c", &[0, 2, 1, 3, 4]).weight("d", &[8, 1, 3, 3]);
+    let graph = graph.node("Conv", &["m", "d"], &["y"], vec![int("group", 8)]).output("y", &[1, 8, 2, 2]);
+    let shuffle = model(&graph);
+    assert_eq!(shuffle.layers.iter().map(loops).collect::<Vec<_>>(), [[1, 16, 8, 72], [8, 4, 1, 9]]);
+    let graph = shapes(Graph::new().input("x", &[1, 8, 8, 4]), [&[1, 2, 4, 2, 4, 4], &[4, 16, 4]]);
+    let graph = shuffled(graph, "x", &[0, 1, 3, 2, 4, 5]).weight("w", &[4, 8]);
+    let product = node(graph.clone(), "MatMul", &["m", "w"], "y").output("y", &[4, 16, 8]);
+    let windows = model(&product);
+    let layer = windows.layers.iter().next().unwrap();
+    assert_eq!((windows.layers.len(), loops(layer)), (1, [1, 64, 8, 4]));
+    assert_eq!(touched(&windows, layer), [8 * 8 * 4, 4 * 8]);
+    // An output is stored, and what is behind it in the file still reads the input.
+    let kinds = |graph: &Graph| model(graph).layers.iter().map(|layer| layer.kind.clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&product.output("m", &[4, 16, 4])), ["MatMul", "Reshape"]);
 }
