@@ -282,14 +282,16 @@ fn attention() -> Vec<Case> {
     // Two heads of queries share a key; keys and values of 2 heads are outputs.
     let shared = of(&[(&[1, 16, 64], 32), (&[1, 2, 16, 16], 32), (&[1, 2, 16, 16], 32)], 2 * (16 * 16 * 64), 0);
     let grouped = [X(&[1, 16, 64]), X(&[1, 16, 32]), X(&[1, 16, 32])];
-    // Tables of cosines and sines.
+    // Tables of cosines and sines, of which 2 · 16 rows are picked.
+    let joined = [X(&[2, 16, 32]), Of(INT64, &[2, 16]), Weight(&[64, 4]), Weight(&[64, 4])];
     let turned = [X(&[2, 4, 16, 8]), Of(INT64, &[1]), Weight(&[64, 4]), Weight(&[64, 4])];
     vec![
         case("Attention", &inputs, heads(), y(made + attended, (64 * 192 + 192) * 4)),
         case("QAttention", &quantized, heads(), y(made + attended, 64 * 192 + 192 * 4)),
         case("MultiHeadAttention", &apart, heads(), y(2 * (2 * 16 * 24 * 64), 0)),
         case("GroupQueryAttention", &grouped, [heads(), vec![int("kv_num_heads", 2)]].concat(), shared),
-        case("RotaryEmbedding", &turned, vec![], of(&[(&[2, 4, 16, 8], 32)], 0, 2 * 64 * 4 * 4)),
+        case("RotaryEmbedding", &joined, heads(), of(&[(&[2, 16, 32], 32)], 0, 2 * 32 * 4 * 4)),
+        case("RotaryEmbedding", &turned, vec![], of(&[(&[2, 4, 16, 8], 32)], 0, 2 * 32 * 4 * 4)),
     ]
 }
 

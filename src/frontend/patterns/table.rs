@@ -62,6 +62,11 @@ pub(super) const PATTERNS: &[Pattern] = &[
     row("LayerNormalization", lanes::LAYER_NORMALIZATION, FOLDED_NORMALIZATION),
     row("LayerNormalization", lanes::LAYER_NORMALIZATION, over_root!(CENTRED, VARIANCE)),
     row("RMSNormalization", lanes::RMS_NORMALIZATION, over_root!(X, MEAN_SQUARE)),
+    row(
+        "RMSNormalization",
+        lanes::RMS_NORMALIZATION,
+        Op("Div", &[X, Op("Add", &[Op("Mul", &[LENGTH, Number]), Number])]),
+    ),
     row("GroupNormalization", lanes::LAYER_NORMALIZATION, Op("Reshape", &[NORMALIZED_GROUPS, Constant])),
     row("LpNormalization", lanes::LP_NORMALIZATION, Op("Div", &[X, NORM])),
     row("Softmax", lanes::SOFTMAX, share!(Op("Exp", &[BELOW_MAXIMUM]))),
