@@ -75,6 +75,7 @@ fn before_reshape(nest: &mut Nest, read: usize, from: &[u64], to: &[u64]) -> Opt
     for below in (0..from.len()).rev().filter(|&dim| from[dim] != 1) {
         let mut done = 1u64;
         while done < from[below] {
+            from[below].is_multiple_of(done).then_some(())?;
             let part = match left.last() {
                 Some(&(dim, size)) => {
                     let needed = from[below] / done;
@@ -102,9 +103,7 @@ fn before_reshape(nest: &mut Nest, read: usize, from: &[u64], to: &[u64]) -> Opt
             index[below] = combine(0, [(&index[below], 1), (&part.0, stride)]).ok()?;
             done = done.checked_mul(part.1)?;
         }
-        if done != from[below] {
-            return None;
-        }
+        (done == from[below]).then_some(())?;
     }
     nest.reads[read].access = Some(Access(index));
     (left.is_empty() && above.next().is_none()).then_some(())
