@@ -61,8 +61,8 @@ fn a_block_of_gpt2() {
     assert_eq!(kinds(&gpt2), BTreeMap::from(layers));
 }
 
-/// Normalisations in half floats that are widened between. The rotation of queries and keys, and the keys and values that
-/// heads share, are in pieces.
+/// Normalisations in half floats that are widened between. The rotations of queries and of keys are a layer each, of 16 · 32
+/// and of 16 · 16 elements; the keys and values that heads share are in pieces.
 #[test]
 fn a_block_of_llama() {
     let kinds_ = model("llama_half");
@@ -70,6 +70,9 @@ fn a_block_of_llama() {
     assert_eq!([kinds["RMSNormalization"], kinds["Softmax"], kinds["MatMul"]], [3, 1, 9]);
     let pointwise = ["Sigmoid", "Pow", "Div", "Cast", "ReduceMean", "Sqrt"];
     assert!(pointwise.iter().all(|op| !kinds.contains_key(op)), "{kinds:?}");
+    let rotations = kinds_.layers.iter().filter(|layer| layer.kind == "RotaryEmbedding");
+    assert_eq!(rotations.map(|layer| layer.whole().volume()).sum::<u64>(), 16 * 32 + 16 * 16);
+    assert!(!kinds.contains_key("Neg"), "{kinds:?}");
 }
 
 /// One network in floats, with pairs around its operators, and in operators of whole numbers: the same layers, but for

@@ -136,14 +136,37 @@ fn products() -> Vec<Case> {
     let gemm = of(&[(&[16, 32], 32)], 16 * 32 * 64, (32 * 64 + 32) * 4);
     // Two blocks of 16 bytes for each of 32 columns, a scale of 4 bytes for each block.
     let bits = of(&[(&[2, 16, 32], 32)], 2 * 16 * 32 * 64, 32 * 2 * 16 + 64 * 4);
+    // And a byte with two zero points of 4 bits for each column.
+    let shifted = of(&[(&[2, 16, 32], 32)], 2 * 16 * 32 * 64, 32 * 2 * 16 + 64 * 4 + 32);
+    let with_zeros = [X(&[2, 16, 64]), WeightOf(UINT8, &[32, 2, 16]), Weight(&[64]), WeightOf(UINT8, &[32])];
     let of_bits = vec![int("K", 64), int("N", 32), int("bits", 4), int("block_size", 32)];
     let gemm_inputs = [X(&[16, 64]), Weight(&[32, 64]), Weight(&[32])];
     vec![
         case("FusedMatMul", &[X(&[2, 64, 16]), Weight(&[2, 64, 32])], vec![int("transA", 1)], product),
         case("TransposeMatMul", &[X(&[2, 16, 64]), Weight(&[2, 32, 64])], vec![int("transB", 1)], product),
         case("FusedGemm", &gemm_inputs, vec![int("transB", 1)], gemm),
-        case("MatMulNBits", &[X(&[2, 16, 64]), WeightOf(UINT8, &[32, 2, 16]), Weight(&[64])], of_bits, bits),
+        case("MatMulNBits", &[X(&[2, 16, 64]), WeightOf(UINT8, &[32, 2, 16]), Weight(&[64])], of_bits.clone(), bits),
+        case("MatMulNBits", &with_zeros, of_bits, shifted),
     ]
+}
+
+/// One column of 4 blocks reads the scales of its blocks, and the two bytes with its zero points, not all of them.
+#[test]
+fn zero_points_are_read_by_column() {
+    let graph = Graph::new().input("x", &[16, 128]).weight_of("w", &[32, 4, 16], UINT8).weight("s", &[128]);
+    let graph = graph.weight_of("z", &[64], UINT8).output("y", &[16, 32]);
+    let attributes = vec![int("K", 128), int("N", 32), int("bits", 4), int("block_size", 32)];
+    let mut file = graph.node("MatMulNBits", &["x", "w", "s", "z"], &["y"], attributes).model();
+    file.opset_import.push(OperatorSetIdProto { domain: "com.microsoft".into(), version: 1, ..Default::default() });
+    file.graph.as_mut().unwrap().node[0].domain = "com.microsoft".into();
+    let model = parse(file.write_to_bytes().unwrap().into(), "model", &Options::default()).unwrap().model;
+    let layer = model.layers.iter().next().unwrap();
+    let column = layer.dims.iter().position(|dim| dim.name == "n").unwrap();
+    let mut tile = layer.whole();
+    tile.0[column].end = 1;
+    let touched =
+        |read: &layerweaver::ir::Operand| read.touched(&tile, &model.tensors[read.tensor].shape).unwrap().volume();
+    assert_eq!(layer.reads.iter().map(touched).collect::<Vec<_>>(), [16 * 128, 4 * 16, 4, 2]);
 }
 
 fn products_of_whole_numbers() -> Vec<Case> {
@@ -259,14 +282,16 @@ fn attention() -> Vec<Case> {
     // Two heads of queries share a key; keys and values of 2 heads are outputs.
     let shared = of(&[(&[1, 16, 64], 32), (&[1, 2, 16, 16], 32), (&[1, 2, 16, 16], 32)], 2 * (16 * 16 * 64), 0);
     let grouped = [X(&[1, 16, 64]), X(&[1, 16, 32]), X(&[1, 16, 32])];
-    // Tables of cosines and sines.
+    // Tables of cosines and sines, of which 2 · 16 rows are picked.
+    let joined = [X(&[2, 16, 32]), Of(INT64, &[2, 16]), Weight(&[64, 4]), Weight(&[64, 4])];
     let turned = [X(&[2, 4, 16, 8]), Of(INT64, &[1]), Weight(&[64, 4]), Weight(&[64, 4])];
     vec![
         case("Attention", &inputs, heads(), y(made + attended, (64 * 192 + 192) * 4)),
         case("QAttention", &quantized, heads(), y(made + attended, 64 * 192 + 192 * 4)),
         case("MultiHeadAttention", &apart, heads(), y(2 * (2 * 16 * 24 * 64), 0)),
         case("GroupQueryAttention", &grouped, [heads(), vec![int("kv_num_heads", 2)]].concat(), shared),
-        case("RotaryEmbedding", &turned, vec![], of(&[(&[2, 4, 16, 8], 32)], 0, 2 * 64 * 4 * 4)),
+        case("RotaryEmbedding", &joined, heads(), of(&[(&[2, 16, 32], 32)], 0, 2 * 32 * 4 * 4)),
+        case("RotaryEmbedding", &turned, vec![], of(&[(&[2, 4, 16, 8], 32)], 0, 2 * 32 * 4 * 4)),
     ]
 }
 

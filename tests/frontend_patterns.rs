@@ -262,3 +262,51 @@ fn a_vector_of_length_one() {
     assert_eq!(kinds(&unit(&["eps", ""])), ["LpNormalization"]);
     assert!(!kinds(&unit(&["", "one"])).contains(&"LpNormalization".to_owned()));
 }
+
+/// Queries of 4 heads of 8 elements, as Llama's are turned: the halves of each are changed, and one of them negated; or as
+/// GPT-J's, every other element. Angles are known or computed. Two products and a sum for each element.
+#[test]
+fn rotary_embeddings_in_pieces() {
+    let begin = |computed: bool| {
+        let graph = Graph::new().input("x", &[1, 4, 16, 8]).input("z", &[1, 4, 16, 8]).int_tensor("last", &[1], &[-1]);
+        let numbers = [("zero", 0), ("one", 1), ("half", 4), ("end", i64::MAX), ("two", 2)];
+        let graph = numbers.iter().fold(graph, |graph, &(name, number)| graph.int_tensor(name, &[1], &[number]));
+        let graph = graph.int_tensor("shape", &[4], &[1, 4, 16, 8]);
+        match computed {
+            true => graph.input("cos", &[1, 1, 16, 8]).input("sin", &[1, 1, 16, 8]),
+            false => graph.weight("cos", &[16, 8]).weight("sin", &[16, 8]),
+        }
+    };
+    let end = |graph: Graph, turned: &str| {
+        let graph = node(node(graph, "Mul", &["x", "cos"], "c"), "Mul", &[turned, "sin"], "s");
+        node(graph, "Add", &["c", "s"], "y").output("y", &[1, 4, 16, 8])
+    };
+    let halves = |graph: Graph, from: [&str; 2]| {
+        let graph = node(graph, "Slice", &[from[0], "zero", "half", "last"], "a");
+        let graph = node(node(graph, "Slice", &[from[1], "half", "end", "last"], "b"), "Neg", &["b"], "n");
+        graph.node("Concat", &["n", "a"], &["t"], vec![int("axis", -1)])
+    };
+    let others = |graph: Graph| {
+        let graph = node(graph, "Slice", &["x", "zero", "end", "last", "two"], "a");
+        let graph = node(node(graph, "Slice", &["x", "one", "end", "last", "two"], "b"), "Neg", &["b"], "n");
+        let graph = node(node(graph, "Unsqueeze", &["a", "last"], "au"), "Unsqueeze", &["n", "last"], "nu");
+        let graph = graph.node("Concat", &["nu", "au"], &["pairs"], vec![int("axis", -1)]);
+        node(graph, "Reshape", &["pairs", "shape"], "t")
+    };
+    let turned = [("RotaryEmbedding".to_owned(), 3, 4 * 16 * 8)];
+    for computed in [false, true] {
+        assert_eq!(layers(&end(halves(begin(computed), ["x", "x"]), "t")), turned);
+        assert_eq!(layers(&end(others(begin(computed)), "t")), turned);
+    }
+    let split = begin(true).node("Split", &["x"], &["a", "b"], vec![int("axis", -1)]);
+    let split = node(split, "Neg", &["b"], "n").node("Concat", &["n", "a"], &["t"], vec![int("axis", -1)]);
+    let split = end(split, "t");
+    assert_eq!(layers(&split), turned);
+    let read: Vec<_> = model(&split).layers.iter().flat_map(|layer| layer.reads.clone()).collect();
+    assert_eq!(read.len(), 3, "the elements once, and both angles");
+    let not = |graph: Graph| !kinds(&graph).contains(&"RotaryEmbedding".to_owned());
+    assert!(not(end(halves(begin(true), ["x", "z"]), "t")), "halves of two inputs");
+    assert!(not(end(halves(begin(true), ["z", "z"]), "t")), "another input than is multiplied");
+    assert!(not(end(halves(begin(true), ["x", "x"]).rewire("Concat", "n", "b"), "t")), "nothing is negated");
+    assert!(not(end(halves(begin(true), ["x", "x"]), "t").output("n", &[1, 4, 16, 4])), "a part is an output");
+}

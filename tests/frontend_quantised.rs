@@ -4,7 +4,7 @@
 mod frontend_models;
 
 use frontend_models::{Graph, int, ints};
-use layerweaver::frontend::{Import, Options, parse};
+use layerweaver::frontend::{FloatBits, Import, Options, parse};
 use layerweaver::ir::{Affine, Layer, Model, TensorKind};
 
 /// Numbers of `TensorProto.DataType`.
@@ -77,7 +77,8 @@ fn convolution(graph: Graph, name: &str, shape: &[i64], from: &str, to: &str) ->
 }
 
 /// A small network with a pair around each operator: all between its input and its output is of 8 bits, and the bias of
-/// 32. Weights: 16·8·9 + 10·256 bytes, biases: (16 + 10)·4 bytes.
+/// 32. Weights: 16·8·9 + 10·256 bytes, biases and a scale for each channel: (16 + 10)·4 bytes each. The scales of the biases
+/// are not read.
 #[test]
 fn pairs_around_operators_vanish() {
     let graph = pair(with_scale().input("x", &[1, 8, 8, 8]), "x", "xd");
@@ -89,11 +90,11 @@ fn pairs_around_operators_vanish() {
     let graph = graph.node("Gemm", &["fd", "v", "v_b"], &["g"], vec![int("transB", 1)]);
     let model = model(&pair(graph, "g", "y").output("y", &[1, 10]));
     assert_eq!(kinds(&model), ["QuantizeLinear", "Conv", "MaxPool", "Gemm"]);
-    let expected = [(vec![32], 8), (vec![8, 8, 32], 8), (vec![8], 8), (vec![8, 8, 32], 32)];
+    let expected = [(vec![32], 8), (vec![8, 8, 32, 32], 8), (vec![8], 8), (vec![8, 8, 32, 32], 32)];
     assert_eq!(all_widths(&model), expected, "the output is dequantised where it is made");
     let volumes: Vec<_> = model.layers.iter().map(|layer| layer.whole().volume()).collect();
     assert_eq!(volumes, [8 * 64, 16 * 64 * 8 * 9, 16 * 16 * 4, 10 * 256]);
-    assert_eq!(weight_bits(&model), 8 * (16 * 8 * 9 + 10 * 256) + 32 * (16 + 10));
+    assert_eq!(weight_bits(&model), 8 * (16 * 8 * 9 + 10 * 256) + 2 * 32 * (16 + 10));
 }
 
 /// What a convolution makes is quantised, and again when the shortcut is added: still one layer of 8 bits.
@@ -105,7 +106,45 @@ fn a_residual_addition_joins_through_its_pair() {
     let graph = convolution(pair(graph, "sum", "sd"), "v", &[8, 8, 1, 1], "sd", "y").output("y", &[1, 8, 8, 8]);
     let model = model(&graph);
     assert_eq!(kinds(&model), ["QuantizeLinear", "Conv", "Conv"]);
-    assert_eq!(all_widths(&model)[1..], [(vec![8, 8, 32, 8], 8), (vec![8, 8, 32], 32)]);
+    assert_eq!(all_widths(&model)[1..], [(vec![8, 8, 32, 32, 8], 8), (vec![8, 8, 32, 32], 32)]);
+}
+
+/// ONNX Runtime's DedicatedQDQPair gives each reader a pair of its own: the layers are those of one pair for all. A weight
+/// that two convolutions share is dequantised for each, and is still one tensor.
+#[test]
+fn a_pair_for_each_reader_is_one_pair() {
+    let residual = |pairs: [&str; 3], scales: [&str; 2], weights: [&str; 2]| {
+        let graph = pair(with_scale().number("again", 0.5).number("other", 0.25).input("x", &[1, 8, 8, 8]), "x", "xd");
+        let mut graph = convolution(graph, "w", &[8, 8, 1, 1], "xd", "c").node("Relu", &["c"], &["r"], vec![]);
+        for (i, read) in pairs.iter().enumerate().filter(|&(i, read)| !pairs[..i].contains(read)) {
+            let (narrow, scale) = (format!("{read}_q"), scales[usize::from(i > 0)]);
+            graph = graph.node("QuantizeLinear", &["r", scale, "zero"], &[&narrow], vec![]);
+            graph = graph.node("DequantizeLinear", &[&narrow, scale, "zero"], &[read], vec![]);
+        }
+        let graph = graph.weight_of("k_w", &[8, 8, 1, 1], INT8).weight("k_s", &[8]);
+        let graph = weights
+            .iter()
+            .enumerate()
+            .filter(|&(i, read)| !weights[..i].contains(read))
+            .fold(graph, |graph, (_, weight)| {
+                graph.node("DequantizeLinear", &["k_w", "k_s"], &[weight], vec![int("axis", 0)])
+            });
+        let graph = graph.node("Conv", &[pairs[0], weights[0]], &["a"], vec![]);
+        let graph = pair(graph.node("Conv", &[pairs[1], weights[1]], &["b"], vec![]), "b", "bd");
+        let graph = pair(graph, "a", "ad").node("Add", &["bd", pairs[2]], &["sum"], vec![]);
+        model(&graph.node("Mul", &["sum", "ad"], &["y"], vec![]).output("y", &[1, 8, 8, 8]))
+    };
+    let shared = residual(["d1", "d1", "d1"], ["s", "s"], ["k", "k"]);
+    assert_eq!(kinds(&shared), ["QuantizeLinear", "Conv", "Conv", "Conv"]);
+    let parts = |model: &Model| {
+        (model.layers.clone(), model.tensors.iter().map(|tensor| tensor.shape.clone()).collect::<Vec<_>>())
+    };
+    for scales in [["s", "s"], ["s", "again"]] {
+        let dedicated = residual(["d1", "d2", "d3"], scales, ["k", "l"]);
+        assert_eq!(parts(&dedicated), parts(&shared), "{scales:?}");
+    }
+    let by_another = residual(["d1", "d2", "d3"], ["s", "other"], ["k", "k"]);
+    assert_ne!(kinds(&by_another), kinds(&shared), "by another scale it is not the same");
 }
 
 /// Two branches are written into their parts of a tensor of 8 bits. One that is used elsewhere too by another scale is
@@ -124,7 +163,10 @@ fn a_concat_is_quantised_part_by_part() {
     for scale in ["s", "other"] {
         let model = model(&whole(scale));
         assert_eq!(kinds(&model), ["QuantizeLinear", "Conv", "Conv", "Conv"]);
-        assert_eq!(all_widths(&model)[1..], [(vec![8, 8, 32], 8), (vec![8, 8, 32], 8), (vec![8, 8, 32], 32)]);
+        assert_eq!(
+            all_widths(&model)[1..],
+            [(vec![8, 8, 32, 32], 8), (vec![8, 8, 32, 32], 8), (vec![8, 8, 32, 32], 32)]
+        );
     }
     let shared = |scale| convolution(whole(scale), "t", &[4, 8, 1, 1], "ad", "z").output("z", &[1, 4, 4, 4]);
     assert_eq!(kinds(&model(&shared("s"))), ["QuantizeLinear", "Conv", "Conv", "Conv", "Conv"]);
@@ -174,8 +216,8 @@ fn weights_alone_stay_as_narrow_as_they_are_stored() {
         graph.weight("s", scales).node("DequantizeLinear", &["q", "s"], &["w"], attributes)
     };
     assert_eq!(product(dequantised(stored(INT8), &[], vec![])), (vec![32, 8], 32));
-    assert_eq!(product(dequantised(stored(FLOAT8), &[32], vec![])), (vec![32, 8], 32));
-    assert_eq!(product(dequantised(stored(INT4), &[32], vec![int("axis", 1)])), (vec![32, 4], 32));
+    assert_eq!(product(dequantised(stored(FLOAT8), &[32], vec![])), (vec![32, 8, 32], 32));
+    assert_eq!(product(dequantised(stored(INT4), &[32], vec![int("axis", 1)])), (vec![32, 4, 32], 32));
     // Float weights behind a pair, with the other matrix's layout and another float type in between.
     let behind = Graph::new().number("s", 0.5).weight_of("zero", &[], UINT4).weight("f", &[32, 64]);
     let behind = pair(behind, "f", "d").node("Transpose", &["d"], &["t"], vec![ints("perm", &[1, 0])]);
@@ -216,6 +258,67 @@ fn the_scales_of_blocks_are_read() {
     let uneven = product([[64, 32], [3, 32]], vec![int("axis", 0), int("block_size", 24)], &[0, 1]);
     let layer = uneven.layers.iter().next().unwrap();
     assert_eq!((layer.dims.len(), &layer.reads[2].access), (3, &None));
+}
+
+/// What each operand of a model's one layer touches, in bytes, with floats of 16 bits: the scales keep their 32.
+fn bytes_read(graph: &Graph) -> Vec<u64> {
+    let options = Options { float_bits: FloatBits::all(16), ..Options::default() };
+    let model = parse(graph.bytes(), "model", &options).unwrap_or_else(|errors| panic!("{errors}")).model;
+    assert_eq!(model.layers.len(), 1, "{:?}", kinds(&model));
+    let layer = model.layers.iter().next().unwrap();
+    let bytes = |read: &layerweaver::ir::Operand| {
+        let tensor = &model.tensors[read.tensor];
+        let touched = read.touched(&layer.whole(), &tensor.shape).unwrap();
+        tensor.bytes_of(&touched).get()
+    };
+    layer.reads.iter().map(bytes).collect()
+}
+
+/// Scales and zero points of channels are read with the weight, in whichever form: of 16 channels 64 and 16 bytes. Zero
+/// points that are known to be 0 are not.
+#[test]
+fn the_scales_of_channels_are_read() {
+    let begin = |shape: &[i64], weight: &[i64]| {
+        let graph = with_scale().input_of("x", shape, INT8).weight_of("w", weight, INT8).weight_of("b", &[16], INT32);
+        graph.weight("ws", &[16]).weight_of("wz", &[16], INT8).output("y", &[])
+    };
+    let convolution = |op: &str, inputs: &[&str], attributes| {
+        bytes_read(&begin(&[1, 8, 4, 4], &[16, 4, 1, 1]).node(op, inputs, &["y"], attributes))
+    };
+    let groups = || vec![int("group", 2)];
+    let linear = |zero| convolution("QLinearConv", &["x", "s", "zero", "w", "ws", zero, "s", "zero", "b"], groups());
+    assert_eq!(linear("wz"), [128, 64, 64, 64, 16]);
+    assert_eq!(linear("zero"), [128, 64, 64, 64]);
+    assert_eq!(convolution("ConvInteger", &["x", "w", "zero", "wz"], groups()), [128, 64, 16]);
+    let product = |op: &str, weight: &[i64], inputs: &[&str], attributes| {
+        bytes_read(&begin(&[4, 8], weight).weight("xs", &[4]).node(op, inputs, &["y"], attributes))
+    };
+    let straight = |op: &str, inputs: &[&str]| product(op, &[8, 16], inputs, vec![]);
+    assert_eq!(straight("QLinearMatMul", &["x", "s", "zero", "w", "ws", "wz", "s", "zero"]), [32, 128, 64, 16]);
+    assert_eq!(straight("QLinearMatMul", &["x", "xs", "zero", "w", "s", "zero", "s", "zero"]), [32, 128, 16]);
+    assert_eq!(straight("MatMulInteger", &["x", "w", "zero", "wz"]), [32, 128, 16]);
+    let none = begin(&[4, 8], &[8, 16]).int_tensor("none", &[16], &[0; 16]);
+    let none = none.node("MatMulInteger", &["x", "w", "zero", "none"], &["y"], vec![]);
+    assert_eq!(bytes_read(&none), [32, 128]);
+    // Pairs around a product, whose weight is turned.
+    let pairs = begin(&[4, 8], &[16, 8]).node("DequantizeLinear", &["x", "s"], &["xd"], vec![]);
+    let pairs = pairs.node("DequantizeLinear", &["w", "ws", "wz"], &["wd"], vec![int("axis", 0)]);
+    let pairs = pairs.node("Transpose", &["wd"], &["wt"], vec![]).node("MatMul", &["xd", "wt"], &["y"], vec![]);
+    assert_eq!(bytes_read(&pairs), [32, 128, 64, 16]);
+}
+
+/// Of a table the scales of the rows that are picked: 6 of 100, each of 32 elements of 8 bits, with a scale for all of
+/// them or for each 8. Of columns all.
+#[test]
+fn the_scales_of_picked_rows_are_read() {
+    let picked = |scales: &[i64], attributes| {
+        let graph = Graph::new().weight_of("w", &[100, 32], INT8).weight("ws", scales).int_input("rows", &[6]);
+        let graph = graph.node("DequantizeLinear", &["w", "ws"], &["d"], attributes);
+        bytes_read(&graph.node("Gather", &["d", "rows"], &["y"], vec![]).output("y", &[6, 32]))
+    };
+    assert_eq!(picked(&[100], vec![int("axis", 0)]), [6 * 32, 6 * 8, 6 * 4]);
+    assert_eq!(picked(&[32], vec![int("axis", 1)]), [6 * 32, 6 * 8, 32 * 4]);
+    assert_eq!(picked(&[100, 4], vec![int("axis", 1), int("block_size", 8)]), [6 * 32, 6 * 8, 6 * 4 * 4]);
 }
 
 /// Operators of whole numbers say the widths themselves.

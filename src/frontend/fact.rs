@@ -45,7 +45,7 @@ pub(super) struct Item {
 pub(super) enum ElementType {
     /// A float of 16 bits or more: the NPU's precision can take its place.
     Float(u64),
-    /// A float of 8 bits or fewer: somebody quantised it, so it stays.
+    /// A float that stays as wide as it is: one of 8 bits or fewer, for somebody quantised it, or a scale.
     NarrowFloat(u64),
     /// A whole number.
     Int(u64),

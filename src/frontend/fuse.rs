@@ -1,20 +1,23 @@
 //! Which nodes become one layer.
 //!
 //! A node with work of its own is an anchor. From its result a group grows, in topological order: a pointwise node
-//! joins if each of its inputs is a value of the group, a constant, or was there before the anchor, and its shape is
-//! that of the group's values; a node that moves all elements joins if where they go is affine. The group ends with the
-//! longest prefix of which only the last value is used outside. So bias, batch normalisation, activations in any
-//! spelling, masks and residual additions fuse without a pattern for each; and a Transpose and Reshape behind them too,
-//! for the layer then writes straight into the final layout.
+//! joins if its shape is that of the group's values, whatever else it reads; a node that moves all elements joins if
+//! where they go is affine. The group ends with the longest prefix of which only the last value is used outside. So
+//! bias, batch normalisation, activations in any spelling, masks and residual additions fuse without a pattern for each;
+//! and a Transpose and Reshape behind them too, for the layer then writes straight into the final layout.
+//!
+//! What a group reads may come later than its anchor in the file: the layers then run in another order. There always is
+//! one. A cycle of layers would leave each of them by its last value, which all its members lead to, so it would be a
+//! cycle of nodes.
 
 use std::collections::BTreeSet;
 
 use super::graph::{NodeId, ValueId};
 use super::infer::TypedGraph;
 use super::ops::{Form, Pointwise};
-use super::uses::{Uses, maker};
+use super::uses::{Uses, inputs_read, maker};
 use super::view::{compose, identity};
-use crate::ir::{Access, IdVec};
+use crate::ir::{self, Access, IdVec};
 
 /// Longer chains are cut, so that the work stays linear whatever the graph.
 const MOST_MEMBERS: usize = 64;
@@ -40,15 +43,12 @@ pub(super) fn groups(typed: &TypedGraph, uses: &Uses) -> Groups {
     let mut groups = Groups {
         anchored: typed.graph.nodes.iter().map(|_| None).collect(),
         joined: typed.graph.nodes.iter().map(|_| None).collect(),
+        order: Vec::new(),
     };
-    for anchor in typed.graph.nodes.ids().filter(|&node| uses.live[node]) {
-        let is_anchor = match &typed.forms[anchor] {
-            Form::Nest(_) | Form::Pointwise(_) => groups.joined[anchor].is_none(),
-            Form::Constant | Form::Views(_) | Form::Concat { axis: _ } => false,
-        };
+    for anchor in anchors(typed, uses) {
         let output = typed.graph.nodes[anchor].outputs.first().copied().flatten();
-        if let (true, Some(output)) = (is_anchor, output) {
-            let growth = Growth::new(typed, uses, &groups.joined, anchor, output);
+        if let (None, Some(output)) = (groups.joined[anchor], output) {
+            let growth = Growth::new(typed, uses, &groups.joined, output);
             let group = if has_other_outputs(typed, uses, anchor) { growth.alone() } else { growth.grow() };
             for member in &group.members {
                 groups.joined[member.node] = Some(anchor);
@@ -56,7 +56,19 @@ pub(super) fn groups(typed: &TypedGraph, uses: &Uses) -> Groups {
             groups.anchored[anchor] = Some(group);
         }
     }
+    groups.order = groups.in_order(typed, uses);
     groups
+}
+
+/// The nodes that others can join, those first that take up what they can: behind a product it is free, and where two
+/// results are added, the later one's layer does it. A chain of pointwise nodes begins with its first.
+fn anchors<'a>(typed: &'a TypedGraph, uses: &'a Uses) -> impl Iterator<Item = NodeId> + 'a {
+    let of = |is_meant: fn(&Form) -> bool| {
+        typed.graph.nodes.ids().filter(move |&node| uses.live[node] && is_meant(&typed.forms[node]))
+    };
+    let products = of(|form| matches!(form, Form::Nest(nest) if nest.op == ir::Op::Gemm));
+    let others = of(|form| matches!(form, Form::Nest(nest) if nest.op != ir::Op::Gemm));
+    products.rev().chain(others.rev()).chain(of(|form| matches!(form, Form::Pointwise(_))))
 }
 
 /// Whether outputs of a node but the first are used: they are made from the first, which then has to be there.
@@ -70,6 +82,39 @@ pub(super) struct Groups {
     pub(super) anchored: IdVec<NodeId, Option<Group>>,
     /// The anchor that a node joined.
     pub(super) joined: IdVec<NodeId, Option<NodeId>>,
+    /// The nodes that joined no other, so that all that a group reads is made before it; otherwise as the file has them.
+    pub(super) order: Vec<NodeId>,
+}
+
+impl Groups {
+    fn in_order(&self, typed: &TypedGraph, uses: &Uses) -> Vec<NodeId> {
+        let of = |node: NodeId| self.joined[node].unwrap_or(node);
+        let mut waits_for: IdVec<NodeId, usize> = typed.graph.nodes.iter().map(|_| 0).collect();
+        let mut readers: IdVec<NodeId, Vec<NodeId>> = typed.graph.nodes.iter().map(|_| Vec::new()).collect();
+        let live = || typed.graph.nodes.ids().filter(|&node| uses.live[node]);
+        for (node, input) in
+            live().flat_map(|node| inputs_read(typed, node).into_iter().map(move |input| (node, input)))
+        {
+            let Some(maker) = maker(typed, input).filter(|&maker| uses.live[maker]) else { continue };
+            if of(maker) != of(node) {
+                waits_for[of(node)] += 1;
+                readers[of(maker)].push(of(node));
+            }
+        }
+        let mut ready: BTreeSet<NodeId> =
+            live().filter(|&node| self.joined[node].is_none() && waits_for[node] == 0).collect();
+        let mut order = Vec::new();
+        while let Some(node) = ready.pop_first() {
+            order.push(node);
+            for &reader in &readers[node] {
+                waits_for[reader] -= 1;
+                if waits_for[reader] == 0 {
+                    ready.insert(reader);
+                }
+            }
+        }
+        order
+    }
 }
 
 /// A value of a growing group.
@@ -84,20 +129,13 @@ struct Growth<'a> {
     typed: &'a TypedGraph,
     uses: &'a Uses,
     joined: &'a IdVec<NodeId, Option<NodeId>>,
-    anchor: NodeId,
     held: Vec<Held>,
 }
 
 impl<'a> Growth<'a> {
-    fn new(
-        typed: &'a TypedGraph,
-        uses: &'a Uses,
-        joined: &'a IdVec<NodeId, Option<NodeId>>,
-        anchor: NodeId,
-        output: ValueId,
-    ) -> Self {
+    fn new(typed: &'a TypedGraph, uses: &'a Uses, joined: &'a IdVec<NodeId, Option<NodeId>>, output: ValueId) -> Self {
         let position = identity(typed.facts[output].rank());
-        Self { typed, uses, joined, anchor, held: vec![Held { value: output, node: None, position }] }
+        Self { typed, uses, joined, held: vec![Held { value: output, node: None, position }] }
     }
 
     /// The anchor without anything that joins it.
@@ -109,7 +147,7 @@ impl<'a> Growth<'a> {
     fn grow(mut self) -> Group {
         let mut candidates: BTreeSet<NodeId> = self.uses.readers[self.held[0].value].iter().copied().collect();
         while let Some(node) = candidates.pop_first() {
-            // What does not join uses a value from outside, so nothing after it would be closed.
+            // What does not join uses a value of the group, so nothing after it would be closed.
             let Some(held) = self.joins(node).filter(|_| self.held.len() < MOST_MEMBERS) else { break };
             candidates.extend(&self.uses.readers[held.value]);
             self.held.push(held);
@@ -124,7 +162,7 @@ impl<'a> Growth<'a> {
     /// The value of a node that may join.
     fn joins(&self, node: NodeId) -> Option<Held> {
         let [Some(output), others @ ..] = &self.typed.graph.nodes[node].outputs[..] else { return None };
-        if others.iter().any(Option::is_some) {
+        if others.iter().any(Option::is_some) || self.joined[node].is_some() {
             return None;
         }
         let output = *output;
@@ -145,23 +183,13 @@ impl<'a> Growth<'a> {
         let mut shared: Option<&Access> = None;
         for operand in &pointwise.operands {
             let (value, fact) = self.typed.input(node, operand.input)?;
-            if let Some(held) = self.find(value) {
-                if fact.shape != self.typed.facts[output].shape || shared.is_some_and(|shared| *shared != held.position)
-                {
-                    return None;
-                }
-                shared = Some(&held.position);
-            } else if !fact.is_constant() && !self.is_there_before(value) {
+            let Some(held) = self.find(value) else { continue };
+            if fact.shape != self.typed.facts[output].shape || shared.is_some_and(|shared| *shared != held.position) {
                 return None;
             }
+            shared = Some(&held.position);
         }
         shared.cloned()
-    }
-
-    /// Whether a value is made before the anchor runs: by a node before it, or by the layer of one.
-    fn is_there_before(&self, value: ValueId) -> bool {
-        let Some(maker) = maker(self.typed, value) else { return true };
-        self.joined[maker].unwrap_or(maker) < self.anchor
     }
 
     fn find(&self, value: ValueId) -> Option<&Held> {

@@ -2,15 +2,14 @@
 //!
 //! The way of a model: `proto` decodes the mapped file; `expand` puts functions, branches and loops in place; `graph`
 //! resolves names and orders the nodes; `infer` gives every value a shape and folds constants, by the table in `ops`;
-//! `patterns` recognises what an exporter wrote as several operators, `reorder` moves numbers to where they fuse, and
-//! `narrow` and `blocks` say what is stored quantised; `fuse` groups the nodes that become one layer; `emit` gives values places in
-//! tensors, so that what only moves indices vanishes into accesses;
-//! `order` lets the layers run in the order that holds the least.
+//! `merge` lets quantisation that stands twice be one, `patterns` recognises what an exporter wrote as several operators,
+//! `reorder` moves numbers to where they fuse, and `narrow` and `scales` say what is stored quantised; `fuse` groups the
+//! nodes that become one layer; `emit` gives values places in tensors, so that what only moves indices vanishes into
+//! accesses; `order` lets the layers run in the order that holds the least.
 //!
 //! Nothing that a file holds makes this panic. All errors that can be found are given at once.
 
 mod arithmetic;
-mod blocks;
 mod constant;
 mod control;
 mod dims;
@@ -26,6 +25,7 @@ mod graph;
 mod infer;
 mod inputs;
 mod mapped;
+mod merge;
 mod narrow;
 mod ops;
 mod opsets;
@@ -34,6 +34,7 @@ mod patterns;
 mod payload;
 mod proto;
 mod reorder;
+mod scales;
 mod uses;
 mod view;
 
@@ -208,10 +209,14 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let (mut typed, names) = typed(proto, options)?;
     typed.spread_outputs();
+    merge::merge(&mut typed);
     patterns::recognise(&mut typed);
+    if options.float_bits.activations.is_some() {
+        narrow::same_floats(&mut typed);
+    }
     reorder::reorder(&mut typed);
     narrow::narrow(&mut typed);
-    blocks::read_scales(&mut typed);
+    scales::read_scales(&mut typed);
     let uses = uses::Uses::new(&typed);
     let groups = fuse::groups(&typed, &uses);
     let (tensors, layers, assumed) = emit::emit(&typed, &uses, &groups, options)?;

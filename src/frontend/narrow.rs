@@ -4,8 +4,10 @@
 //! layer before it and DequantizeLinear is a view, so what is left to say is where neither is work: what a view shows of
 //! dequantised elements is stored as they are, QuantizeLinear of such elements by the scale that they have changes
 //! nothing, and a concatenation that is quantised has narrow parts.
+//!
+//! Where the NPU's format takes the place of wide floats, a conversion between two of them changes nothing either.
 
-use super::fact::Fact;
+use super::fact::{ElementType, Fact};
 use super::graph::{NodeId, ValueId};
 use super::infer::TypedGraph;
 use super::ops::{Form, View};
@@ -40,6 +42,21 @@ pub(super) fn narrow(typed: &mut TypedGraph) {
                 }
             }
             (_, Form::Constant | Form::Nest(_) | Form::Pointwise(_) | Form::Concat { axis: _ }) => {}
+        }
+    }
+}
+
+/// Lets conversions between wide floats be no work, where both are stored in one width.
+pub(super) fn same_floats(typed: &mut TypedGraph) {
+    for node in typed.graph.nodes.ids() {
+        let of = &typed.graph.nodes[node];
+        let (true, [Some(output)]) = (matches!(of.name.op.as_str(), "Cast" | "CastLike"), &of.outputs[..]) else {
+            continue;
+        };
+        let Some((_, x)) = typed.input(node, 0) else { continue };
+        let are_floats = [x, &typed.facts[*output]].iter().all(|fact| matches!(fact.element, ElementType::Float(_)));
+        if are_floats && matches!(typed.forms[node], Form::Pointwise(_)) {
+            typed.forms[node] = Form::Views(vec![View::same(x.rank())]);
         }
     }
 }

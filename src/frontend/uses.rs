@@ -62,7 +62,7 @@ pub(super) fn maker(typed: &TypedGraph, value: ValueId) -> Option<NodeId> {
 }
 
 /// The values that a node's work reads, each once.
-fn inputs_read(typed: &TypedGraph, id: NodeId) -> Vec<ValueId> {
+pub(super) fn inputs_read(typed: &TypedGraph, id: NodeId) -> Vec<ValueId> {
     let inputs: Vec<usize> = match &typed.forms[id] {
         Form::Constant => Vec::new(),
         Form::Nest(nest) => nest.reads.iter().map(|read| ops::input_of(&read.source)).collect(),

@@ -5,6 +5,7 @@
 //! the map would not be affine, a layer moves the elements. An output of the graph is a tensor of its own.
 
 mod concat;
+mod cut;
 mod views;
 
 use std::collections::BTreeSet;
@@ -80,6 +81,13 @@ impl Draft {
         Self { nodes, nest, reads, behind: 0 }
     }
 
+    /// Adds an operand, unless it is there already.
+    fn add(&mut self, operand: Operand) {
+        if !self.reads.contains(&operand) {
+            self.reads.push(operand);
+        }
+    }
+
     /// Lane operations for each point: behind a reduction, what joined runs once for as many points as are reduced to
     /// an element. Behind a product it is free.
     fn lanes(&self) -> u64 {
@@ -98,7 +106,7 @@ impl Draft {
 impl Emitter<'_> {
     fn all(&mut self, groups: &Groups) -> Result<(), Wrong> {
         self.place_concats(groups)?;
-        for node in self.typed.graph.nodes.ids().filter(|&node| self.uses.live[node]) {
+        for &node in &groups.order {
             match &self.typed.forms[node] {
                 Form::Constant => {}
                 Form::Nest(nest) => self.group(node, nest.clone(), groups.anchored[node].as_ref())?,
@@ -108,8 +116,7 @@ impl Emitter<'_> {
                         self.group(node, nest, Some(group))?;
                     }
                 }
-                Form::Views(views) if groups.joined[node].is_none() => self.views(node, views)?,
-                Form::Views(_) => {}
+                Form::Views(views) => self.views(node, views)?,
                 Form::Concat { axis } => self.concat(node, *axis)?,
             }
         }
@@ -139,12 +146,23 @@ impl Emitter<'_> {
         }
         let taken_up = nest.bias.filter(|_| self.begins_with_scale(group));
         let nodes = self.typed.stands_for[anchor].iter().copied().chain([anchor]).collect();
+        let seen = self.see_through(anchor, &mut nest);
+        let is_cut = seen.iter().any(Option::is_some);
         let mut draft = Draft::new(nodes, nest, Vec::new());
-        for read in std::mem::take(&mut draft.nest.reads) {
+        for (read, seen) in std::mem::take(&mut draft.nest.reads).into_iter().zip(seen) {
             // Scaled, the bias is part of the shift that comes with the scale.
-            if taken_up.is_none_or(|bias| ops::input_of(&read.source) != bias) {
-                self.read(&mut draft, anchor, &read)?;
+            let is_taken_up = taken_up.is_some_and(|bias| ops::input_of(&read.source) == bias);
+            match seen {
+                _ if is_taken_up => {}
+                Some(seen) => {
+                    draft.nodes.extend(seen.nodes);
+                    self.operand(&mut draft, seen.value, read.access.as_ref())?;
+                }
+                None => self.read(&mut draft, anchor, &read)?,
             }
+        }
+        if is_cut && draft.nest.op == ir::Op::Gemm {
+            cut::regroup(&mut draft.nest, &draft.reads);
         }
         let mut inner = vec![self.typed.graph.nodes[anchor].outputs[0]];
         for (i, member) in group.members.iter().enumerate() {
@@ -226,34 +244,35 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Adds an operand, unless it is part of the instruction or there already.
+    /// Adds what is read, unless it is part of the instruction.
     fn read(&mut self, draft: &mut Draft, node: NodeId, read: &Read) -> Result<(), Wrong> {
         let Some((value, fact)) = self.typed.input(node, ops::input_of(&read.source)) else { return Ok(()) };
         if fact.is_immediate() {
             return Ok(());
         }
-        let operand = match &read.source {
-            ops::Source::Input(_) => {
-                let place = self.place(value)?;
-                draft.nodes.extend(&place.through);
-                let access = read.access.as_ref().and_then(|access| compose(&place.map, access).ok());
-                Operand { tensor: place.tensor, access }
-            }
+        match &read.source {
+            ops::Source::Input(_) => self.operand(draft, value, read.access.as_ref()),
             ops::Source::Rows { table: _, shape } => {
                 let rows = Fact { shape: shape.clone(), ..fact.clone() };
                 let tensor = self.tensor(value, &rows, TensorKind::Weight)?;
-                Operand { tensor, access: read.access.clone() }
+                draft.add(Operand { tensor, access: read.access.clone() });
+                Ok(())
             }
-        };
-        if !draft.reads.contains(&operand) {
-            draft.reads.push(operand);
         }
+    }
+
+    /// Adds a value as an operand, by its element for each iteration.
+    fn operand(&mut self, draft: &mut Draft, value: ValueId, access: Option<&Access>) -> Result<(), Wrong> {
+        let place = self.place(value)?;
+        draft.nodes.extend(&place.through);
+        let access = access.and_then(|access| compose(&place.map, access).ok());
+        draft.add(Operand { tensor: place.tensor, access });
         Ok(())
     }
 
     /// Adds a layer that writes `result`, at `written` for each iteration.
     fn push(&mut self, node: NodeId, draft: Draft, result: ValueId, written: &Access) -> Result<(), Wrong> {
-        let place = self.place(result)?;
+        let place = self.own_place(result)?;
         let access = compose(&place.map, written).map_err(|error| self.out_of_range(node, error))?;
         let write = Operand { tensor: place.tensor, access: Some(access) };
         let NodeName { name, op, opset: _ } = self.typed.graph.nodes[node].name.clone();
@@ -276,13 +295,18 @@ impl Emitter<'_> {
         });
     }
 
-    /// The place of a value; a tensor of its own if it has none yet.
+    /// The place of a value, whether it is stored as it is or seen in another.
     fn place(&mut self, value: ValueId) -> Result<Place, Wrong> {
+        if self.waits(value) {
+            self.settle(value)?;
+        }
+        if self.flats[value].is_some() { self.unfold(value) } else { self.own_place(value) }
+    }
+
+    /// The place of a value that is stored as it is; a tensor of its own if it has none yet.
+    fn own_place(&mut self, value: ValueId) -> Result<Place, Wrong> {
         if let Some(place) = &self.places[value] {
             return Ok(place.clone());
-        }
-        if self.flats[value].is_some() {
-            return self.unfold(value);
         }
         let fact = &self.typed.facts[value];
         let kind = match self.typed.graph.values[value].source {

@@ -19,48 +19,78 @@ pub(super) struct Flat {
     through: Vec<NodeId>,
 }
 
-impl Emitter<'_> {
-    /// Outputs that are an input seen through a map.
+impl<'a> Emitter<'a> {
+    /// Outputs that are an input seen through a map. Where there is none they wait for a reader: it may see through.
     pub(super) fn views(&mut self, node: NodeId, views: &[View]) -> Result<(), Wrong> {
         let Some((input, _)) = self.typed.input(node, 0) else { return Ok(()) };
         for (view, &output) in views.iter().zip(&self.typed.graph.nodes[node].outputs) {
-            let Some(output) = output.filter(|&output| self.uses.is_used(output)) else { continue };
-            if self.flats[input].is_none() {
-                let below = self.place(input)?;
-                if let Some(Ok(map)) = view.read.as_ref().map(|read| compose(&below.map, read)) {
-                    let through = extended(below.through, node);
-                    self.places[output] = Some(Place { tensor: below.tensor, map, through });
-                    continue;
-                }
-            }
-            match self.flat_view(node, input, view, output) {
-                Some(flat) => {
-                    let (value, tensor) = (&self.typed.facts[output].shape, &self.tensors[flat.tensor].shape);
-                    match flat::unflatten(&flat.address, value, tensor) {
-                        Some(map) => {
-                            self.places[output] = Some(Place { tensor: flat.tensor, map, through: flat.through });
-                        }
-                        None => self.flats[output] = Some(flat),
-                    }
-                }
-                None => self.materialise(node, view, output)?,
+            if let Some(output) = output.filter(|&output| self.uses.is_used(output))
+                && !self.waits(input)
+            {
+                self.see(node, input, view, output)?;
             }
         }
         Ok(())
     }
 
+    /// Whether a value is a view that has no place, nor a flat address.
+    pub(super) fn waits(&self, value: ValueId) -> bool {
+        let is_seen = self.places[value].is_some() || self.flats[value].is_some();
+        !is_seen && !self.typed.facts[value].is_constant() && self.view_of(value).is_some()
+    }
+
+    /// Gives a view that waits a place or a flat address; if it has none, a layer moves its elements.
+    pub(super) fn settle(&mut self, value: ValueId) -> Result<(), Wrong> {
+        let (mut chain, mut below) = (Vec::new(), value);
+        while self.waits(below)
+            && let Some((node, view)) = self.view_of(below)
+            && let Some((input, _)) = self.typed.input(node, 0)
+        {
+            chain.push((node, input, view, below));
+            below = input;
+        }
+        for (node, input, view, output) in chain.into_iter().rev() {
+            if !self.see(node, input, view, output)? {
+                self.materialise(node, view, output)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an output that is an input seen through a map now has a place or a flat address.
+    fn see(&mut self, node: NodeId, input: ValueId, view: &View, output: ValueId) -> Result<bool, Wrong> {
+        if self.flats[input].is_none() {
+            let below = self.place(input)?;
+            if let Some(Ok(map)) = view.read.as_ref().map(|read| compose(&below.map, read)) {
+                let through = extended(below.through, node);
+                self.places[output] = Some(Place { tensor: below.tensor, map, through });
+                return Ok(true);
+            }
+        }
+        let Some(flat) = self.flat_view(node, input, view, output) else { return Ok(false) };
+        let (value, tensor) = (&self.typed.facts[output].shape, &self.tensors[flat.tensor].shape);
+        match flat::unflatten(&flat.address, value, tensor) {
+            Some(map) => self.places[output] = Some(Place { tensor: flat.tensor, map, through: flat.through }),
+            None => self.flats[output] = Some(flat),
+        }
+        Ok(true)
+    }
+
+    /// The view that a value is, and its node.
+    pub(super) fn view_of(&self, value: ValueId) -> Option<(NodeId, &'a View)> {
+        let Source::Node(node) = self.typed.graph.values[value].source else { return None };
+        let Form::Views(views) = &self.typed.forms[node] else { return None };
+        let index = self.typed.graph.nodes[node].outputs.iter().position(|&output| output == Some(value))?;
+        Some((node, views.get(index)?))
+    }
+
     /// The place of a value that had but a flat address: a layer moves its elements, now that one reads them.
     pub(super) fn unfold(&mut self, value: ValueId) -> Result<Place, Wrong> {
         self.flats[value] = None;
-        if let Source::Node(node) = self.typed.graph.values[value].source
-            && let Form::Views(views) = &self.typed.forms[node]
-        {
-            let index = self.typed.graph.nodes[node].outputs.iter().position(|&output| output == Some(value));
-            if let Some(view) = index.and_then(|index| views.get(index)) {
-                self.materialise(node, view, value)?;
-            }
+        if let Some((node, view)) = self.view_of(value) {
+            self.materialise(node, view, value)?;
         }
-        self.place(value)
+        self.own_place(value)
     }
 
     /// An output of the graph is a tensor that has its elements and no others.

@@ -1,9 +1,12 @@
 //! Attention as one operator, linear attention, and rotary embeddings.
 
 use super::body::{Body, Wire};
-use super::context::{Context, Refusal, shown};
-use super::{Lowered, lanes, pointwise};
+use super::context::{Context, Refusal, product, shown, signed};
+use super::nest::{Nest, Read, Source};
+use super::{Form, Lowered, lanes, pointwise};
 use crate::frontend::fact::{ElementType, Fact};
+use crate::frontend::view::combine;
+use crate::ir::{Access, Affine, DimId};
 
 /// Heads of queries, keys or values: `[batch, heads, length, width]`, or `[batch, length, heads·width]`.
 #[derive(Clone, Copy)]
@@ -159,8 +162,54 @@ pub(super) fn linear(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     Ok(Lowered::by_element(cx, outputs, q.width.saturating_mul(2 * lanes::MULTIPLY_ADD).min(1 << 19)).roughly())
 }
 
-/// RotaryEmbedding: pairs of elements, turned by an angle.
+/// RotaryEmbedding: pairs of elements, turned by an angle. The two domains have the positions in different places; of
+/// tables for all positions, the rows that are picked are read.
 pub(super) fn rotary(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(x.shape.clone(), x.element)], lanes::ROTARY))
+    let (tables, positions) = match cx.input(1)?.element {
+        ElementType::Int(_) => ([2, 3], 1),
+        _ => ([1, 2], 3),
+    };
+    // `[batch, heads, length, width]` or `[batch, length, heads·width]`.
+    let (length_at, last) = match x.rank() {
+        4 => (2, 3),
+        3 => (1, 2),
+        _ => return Err(Refusal::new(format!("has input {}, which is not made of heads", shown(&x.shape)))),
+    };
+    let mut nest = Nest::vector(lanes::ROTARY);
+    nest.write = nest.axes(&x.shape, |axis| axis == last);
+    nest.read(0, nest.write.clone());
+    let column = angle(&mut nest, last, cx.input(tables[0])?.shape.last().copied().unwrap_or(1));
+    let [batch, at] = [0, length_at].map(|axis| nest.write.0[axis].clone());
+    for table in tables {
+        let fact = cx.input(table)?;
+        let (source, row) = match fact.shape[..] {
+            [_, width] if fact.is_constant() && cx.optional(positions).is_some() => {
+                let shape = vec![product(&[x.shape[0], x.shape[length_at]])?, width];
+                let row = combine(0, [(&batch, signed(x.shape[length_at])?), (&at, 1)])?;
+                (Source::Rows { table, shape }, Some(vec![row]))
+            }
+            [of, length, _] if [of, length] == [x.shape[0], x.shape[length_at]] => {
+                (Source::Input(table), Some(vec![batch.clone(), at.clone()]))
+            }
+            _ => (Source::Input(table), None),
+        };
+        let access = row.map(|row| Access([row, vec![column.clone()]].concat()));
+        nest.reads.push(Read { source, access });
+    }
+    nest.reads.push(Read { source: Source::Input(positions), access: None });
+    Ok(Lowered::new(vec![Fact::at_run_time(x.shape.clone(), x.element)], Form::Nest(nest)))
+}
+
+/// The index of an element's angle in its row of so many: a pair has one, in halves of a head.
+fn angle(nest: &mut Nest, last: usize, count: u64) -> Affine {
+    let &[(dim, _)] = &nest.write.0[last].terms[..] else { return Affine::constant(0) };
+    let size = nest.dims[dim.index()].size;
+    match nest.cut(dim, count.max(1)).filter(|_| count > 1 && size > count && size.is_multiple_of(count)) {
+        Some(cut) => {
+            *nest = cut;
+            Affine::dim(DimId::from(nest.dims.len() - 1))
+        }
+        None => Affine::dim(dim),
+    }
 }

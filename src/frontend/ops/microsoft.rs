@@ -6,7 +6,7 @@ use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, View, lanes};
 use crate::frontend::fact::{ElementType, Fact};
 use crate::frontend::view::{self, combine, compose};
-use crate::ir::{Access, Role};
+use crate::ir::{Access, Affine, Role};
 
 /// SkipLayerNormalization and its simplified form: the sum of two inputs (and a bias), normalised over the last axis.
 pub(super) fn skip_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
@@ -82,19 +82,33 @@ pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         rows.push(nest.dim(&if i + 1 == outer.len() { "m".to_owned() } else { format!("batch{i}") }, size, Role::M));
     }
     let column = nest.kept("n", n, Role::N);
-    let group = nest.dim("block", blocks, Role::K);
+    // Zero points are packed like elements, several blocks to a byte.
+    let is_packed = cx.optional(3).is_some_and(|zeros| zeros.element == ElementType::Int(8));
+    let shared = if is_packed && blocks.is_multiple_of(in_byte) { in_byte } else { 1 };
+    let of_zeros = nest.dim(if shared == 1 { "block" } else { "blocks" }, blocks / shared, Role::K);
+    let group = match shared {
+        1 => of_zeros.clone(),
+        _ => combine(0, [(&of_zeros, signed(shared)?), (&nest.dim("block", shared, Role::K), 1)])?,
+    };
     let byte = nest.dim("byte", bytes, Role::K);
     let part = nest.dim("part", in_byte, Role::K);
     let inner = combine(0, [(&group, signed(block)?), (&byte, signed(in_byte)?), (&part, 1)])?;
     nest.read(0, Access([rows.clone(), vec![inner]].concat()));
     let packed = Access(vec![column.clone(), group.clone(), byte]);
     nest.reads.push(Read { source: Source::Input(1), access: (b.rank() == 3).then_some(packed) });
-    let scale = match cx.input(2)?.rank() {
-        1 => Access(vec![combine(0, [(&column, signed(blocks)?), (&group, 1)])?]),
-        _ => Access(vec![column.clone(), group]),
+    let in_column = |parameter: &Fact, count: u64, index: Affine| match parameter.rank() {
+        1 => {
+            combine(0, [(&column, signed(count)?), (&index, 1)]).map(|index| Access(vec![index])).map_err(Refusal::from)
+        }
+        _ => Ok(Access(vec![column.clone(), index])),
     };
-    nest.read(2, scale);
-    nest.reads.extend([3, 4].map(|input| Read { source: Source::Input(input), access: None }));
+    nest.read(2, in_column(cx.input(2)?, blocks, group)?);
+    if let Some(zeros) = cx.optional(3) {
+        let access = in_column(zeros, blocks / shared, of_zeros)?;
+        let is_whole = is_packed && shared != in_byte;
+        nest.reads.push(Read { source: Source::Input(3), access: (!is_whole).then_some(access) });
+    }
+    nest.reads.push(Read { source: Source::Input(4), access: None });
     nest.read(5, Access(vec![column.clone()]));
     nest.write = Access([rows, vec![column]].concat());
     let shape = [outer, &[n]].concat();

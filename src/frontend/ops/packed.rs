@@ -81,9 +81,9 @@ pub(super) fn projected(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 pub(super) fn quantized(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let mut body = Body::new(cx.input_count());
     let sums = body.node("MatMulInteger", &[&Body::input(0), &Body::input(1)], Vec::new());
-    let scale = body.number();
     let floats = body.float(&sums);
-    let made = body.node("Mul", &[&floats, &scale], Vec::new());
+    // Of the weight: one scale for all, or for each column.
+    let made = body.node("Mul", &[&floats, &Body::input(4)], Vec::new());
     attended(cx, body, made, 8, None)
 }
 

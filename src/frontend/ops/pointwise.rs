@@ -1,7 +1,7 @@
 //! Pointwise operators: each element of the output needs one element of each input.
 
 use super::context::{Context, Refusal, axis, shown};
-use super::{Form, Lowered, Pointwise, PointwiseOperand, lanes};
+use super::{Form, Lowered, Pointwise, PointwiseOperand, View, lanes};
 use crate::frontend::arithmetic;
 use crate::frontend::constant;
 use crate::frontend::fact::{self, ElementType, Fact, Known};
@@ -51,7 +51,7 @@ pub(super) fn test(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 
 /// CastLike: the type of the second input.
 pub(super) fn cast_like(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    typed(cx, cx.input(1)?.element)
+    converted(cx, cx.input(1)?.element)
 }
 
 /// PRelu: slopes that broadcast; before version 7, and in files that keep to it, one for each channel.
@@ -64,9 +64,18 @@ pub(super) fn p_relu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 /// Cast: one input, another type.
 pub(super) fn cast(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let to = cx.int("to")?.ok_or_else(|| Refusal::new("needs an attribute 'to'"))?;
-    let mut lowered = typed(cx, cx.element(to)?)?;
+    converted(cx, cx.element(to)?)
+}
+
+/// One input as another type; to a type of its width and kind it is the same bits.
+fn converted(cx: &Context<'_>, element: ElementType) -> Result<Lowered, Refusal> {
+    let x = cx.input(0)?;
+    if element == x.element && element != ElementType::Other {
+        return Ok(Lowered::new(vec![x.clone()], Form::Views(vec![View::same(x.rank())])));
+    }
+    let mut lowered = typed(cx, element)?;
     // A weight that is stored narrow is not made wide for the type that it is computed in.
-    if let (Known::Narrow(bits), [fact]) = (&cx.input(0)?.known, &mut lowered.outputs[..]) {
+    if let (Known::Narrow(bits), [fact]) = (&x.known, &mut lowered.outputs[..]) {
         fact.known = Known::Narrow(*bits);
     }
     Ok(lowered)

@@ -79,7 +79,12 @@ impl Matcher<'_> {
             Term::Is(number) => is_number(fact, *number).then_some(found),
             Term::All(number) => is_everywhere(fact, *number).then_some(found),
             Term::Constant => fact.is_constant().then_some(found),
+            Term::Given(number) => {
+                let is_given = *found.weights.entry(*number).or_insert(value) == value;
+                is_given.then_some(found)
+            }
             Term::InGroups => self.in_groups(value, found),
+            Term::Turned => self.turned(value, found),
             Term::Op(op, arguments) => {
                 let node = self.maker(op, value, &mut found)?;
                 let inputs = &self.typed.graph.nodes[node].inputs;
@@ -118,6 +123,44 @@ impl Matcher<'_> {
         let is_grouped = rows == batch && groups > 0 && channels.is_multiple_of(groups) && found.reduced.is_none();
         found.reduced = Some([batch].into_iter().chain(from.shape[1..].iter().map(|_| 1)).collect());
         if is_grouped { self.term(&Term::X, input, found) } else { None }
+    }
+
+    /// The input's last axis as pairs that are turned by a right angle: of two parts that are seen of it one is negated,
+    /// and they are put together the other way round. Halves, or every other element.
+    fn turned(&self, value: ValueId, mut found: Partial) -> Option<Partial> {
+        let shape = &self.typed.facts[value].shape;
+        let mut whole = self.origin(value, SAME, &mut found.nodes);
+        let concat = loop {
+            let node = maker(self.typed, whole)?;
+            found.nodes.insert(node);
+            match self.typed.forms[node] {
+                Form::Concat { axis: _ } => break node,
+                Form::Views(_) => whole = self.origin(self.typed.input(node, 0)?.0, SAME, &mut found.nodes),
+                Form::Constant | Form::Nest(_) | Form::Pointwise(_) => return None,
+            }
+        };
+        let &[Some(first), Some(second)] = &self.typed.graph.nodes[concat].inputs[..] else { return None };
+        let is_negated = [first, second].map(|part| self.is_negated_part(part, shape, &mut found));
+        let [Some(first), Some(second)] = is_negated else { return None };
+        found.reduced = Some([&shape[..shape.len().checked_sub(1)?], &[1]].concat());
+        (first != second).then_some(found)
+    }
+
+    /// Whether a part that is seen of the input, which has this shape, is negated; `None` if it is no such part.
+    fn is_negated_part(&self, mut part: ValueId, shape: &[u64], found: &mut Partial) -> Option<bool> {
+        let mut is_negated = false;
+        while self.typed.facts[part].shape != shape {
+            let node = maker(self.typed, part)?;
+            let op = self.typed.graph.nodes[node].name.op.as_str();
+            let is_passed = matches!(self.typed.forms[node], Form::Views(_)) || SAME.contains(&op);
+            (is_passed || op == "Neg").then_some(())?;
+            is_negated ^= op == "Neg";
+            found.nodes.insert(node);
+            part = self.typed.input(node, 0)?.0;
+        }
+        let x = self.origin(part, &["Cast", "DequantizeLinear"], &mut BTreeSet::new());
+        let is_x = !self.typed.facts[x].is_constant() && *found.x.get_or_insert(x) == x;
+        is_x.then_some(is_negated)
     }
 
     /// The node of an operator that makes a value, as one of what is found.

@@ -32,8 +32,12 @@ enum Term {
     All(f64),
     /// Any constant.
     Constant,
+    /// What lies along the input's axes, constant or not; by its number everywhere the same.
+    Given(usize),
     /// The input, with its channels in so many rows as there are groups of them.
     InGroups,
+    /// The input with the elements of its last axis in other places, some of them negated.
+    Turned,
     /// The result of an operator. Factors and summands may stand in any order.
     Op(&'static str, &'static [Term]),
     /// The result of a reduction, of which the reduced axes stay; in one pattern they all reduce the same ones.
@@ -47,7 +51,7 @@ enum Term {
 struct Pattern {
     /// The operator that it is.
     name: &'static str,
-    /// Operations of a lane for each element, without weights.
+    /// Operations of a lane for each element, without weights and what else is given.
     lanes: u64,
     term: Term,
 }

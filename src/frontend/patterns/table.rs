@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-use super::Term::{self, All, Any, Constant, InGroups, Is, Number, Op, Reduced, Weight, X};
+use super::Term::{self, All, Any, Constant, Given, InGroups, Is, Number, Op, Reduced, Turned, Weight, X};
 use super::{Pattern, lanes};
 
 /// A square.
@@ -62,6 +62,11 @@ pub(super) const PATTERNS: &[Pattern] = &[
     row("LayerNormalization", lanes::LAYER_NORMALIZATION, FOLDED_NORMALIZATION),
     row("LayerNormalization", lanes::LAYER_NORMALIZATION, over_root!(CENTRED, VARIANCE)),
     row("RMSNormalization", lanes::RMS_NORMALIZATION, over_root!(X, MEAN_SQUARE)),
+    row(
+        "RMSNormalization",
+        lanes::RMS_NORMALIZATION,
+        Op("Div", &[X, Op("Add", &[Op("Mul", &[LENGTH, Number]), Number])]),
+    ),
     row("GroupNormalization", lanes::LAYER_NORMALIZATION, Op("Reshape", &[NORMALIZED_GROUPS, Constant])),
     row("LpNormalization", lanes::LP_NORMALIZATION, Op("Div", &[X, NORM])),
     row("Softmax", lanes::SOFTMAX, share!(Op("Exp", &[BELOW_MAXIMUM]))),
@@ -71,6 +76,7 @@ pub(super) const PATTERNS: &[Pattern] = &[
     row("Gelu", lanes::GELU, product!(X, ONE_AND_ERF, Is(0.5))),
     row("Gelu", lanes::GELU, Op("Div", &[Op("Mul", &[X, ONE_AND_ERF]), Is(2.0)])),
     row("Gelu", lanes::TANH_GELU, product!(X, ONE_AND_TANH, Is(0.5))),
+    row("RotaryEmbedding", 1, Op("Add", &[Op("Mul", &[Turned, Given(1)]), Op("Mul", &[X, Given(0)])])),
 ];
 
 const fn row(name: &'static str, lanes: u64, term: Term) -> Pattern {

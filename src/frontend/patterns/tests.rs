@@ -37,7 +37,8 @@ impl Writer {
         let last_axis = || AttributeProto { name: "axes".into(), ints: vec![-1], r#type: 7, ..Default::default() };
         match term {
             Term::X => "x".to_owned(),
-            Term::Weight(number) => self.constant(&format!("weight{number}"), &[8], Vec::new()),
+            Term::Weight(number) | Term::Given(number) => self.constant(&format!("weight{number}"), &[8], Vec::new()),
+            Term::Turned => self.turned(),
             Term::Number => self.constant("number", &[], vec![1e-5]),
             Term::Is(number) => {
                 let number = (number * self.factor) as f32;
@@ -62,6 +63,28 @@ impl Writer {
             }
             Term::Any(terms) => self.write(&terms[self.spelling % terms.len()]),
         }
+    }
+
+    /// The halves of the last axis changed, or every other element.
+    fn turned(&mut self) -> String {
+        let (starts, ends, step) =
+            if self.spelling.is_multiple_of(2) { ([4, 0], [8, 4], 1) } else { ([1, 0], [8, 8], 2) };
+        let [axis, steps] = [("last", -1), ("step", step)].map(|(name, number)| self.shape(name, &[number]));
+        let [second, first] = [0, 1].map(|i| {
+            let bounds = [("start", starts[i]), ("end", ends[i])];
+            let [start, end] = bounds.map(|(name, at)| self.shape(&format!("{name}{i}"), &[at]));
+            self.node("Slice", vec!["x".into(), start, end, axis.clone(), steps.clone()], Vec::new())
+        });
+        let negated = self.node("Neg", vec![second], Vec::new());
+        let axis = |axis| AttributeProto { name: "axis".into(), i: axis, r#type: 2, ..Default::default() };
+        if self.spelling.is_multiple_of(2) {
+            return self.node("Concat", vec![negated, first], vec![axis(-1)]);
+        }
+        let last = || AttributeProto { name: "axes".into(), ints: vec![-1], r#type: 7, ..Default::default() };
+        let [negated, first] = [negated, first].map(|part| self.node("Unsqueeze", vec![part], vec![last()]));
+        let pairs = self.node("Concat", vec![negated, first], vec![axis(-1)]);
+        let shape = self.shape("whole", &SHAPE);
+        self.node("Reshape", vec![pairs, shape], Vec::new())
     }
 
     /// What an operator reads.
@@ -138,7 +161,7 @@ fn has(term: &Term, is_it: &dyn Fn(&Term) -> bool) -> bool {
         || match term {
             Term::Op(_, terms) | Term::Any(terms) => terms.iter().any(|term| has(term, is_it)),
             Term::Reduced(_, term) => has(term, is_it),
-            Term::X | Term::Weight(_) | Term::Number | Term::Is(_) => false,
+            Term::X | Term::Weight(_) | Term::Given(_) | Term::Number | Term::Is(_) | Term::Turned => false,
             Term::All(_) | Term::Constant | Term::InGroups => false,
         }
 }
@@ -152,7 +175,8 @@ fn every_spelling_of_every_row_is_one_layer() {
             let layers: Vec<_> =
                 model.layers.iter().map(|layer| (layer.kind.as_str(), layer.lane_operations)).collect();
             let weights = [0, 1].iter().filter(|&&number| {
-                has(&pattern.term, &|term| matches!(term, Term::Weight(weight) if *weight == number))
+                let is_it = |term: &Term| matches!(term, Term::Weight(one) | Term::Given(one) if *one == number);
+                has(&pattern.term, &is_it)
             });
             let lanes = pattern.lanes + weights.count() as u64;
             assert_eq!(layers, [(pattern.name, lanes)], "spelling {spelling}, {style:?} of {pattern:?}");
