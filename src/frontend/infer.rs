@@ -132,7 +132,13 @@ impl Inference<'_> {
         for (id, value) in graph.values.iter_with_ids() {
             self.facts[id] = match &value.source {
                 Source::Node(_) => continue,
-                Source::Input => inputs.fact(value).map(empty_is_constant),
+                Source::Input => {
+                    let fact = inputs.fact(value).map(empty_is_constant);
+                    let reader = graph.nodes.iter().find(|node| node.inputs.contains(&Some(id)));
+                    let note = fact.as_ref().and_then(|fact| inputs.note(value, fact));
+                    self.warnings.extend(reader.map(|reader| reader.name.clone()).zip(note));
+                    fact
+                }
                 Source::Initializer(Some(fact)) => Some(empty_is_constant(fact.clone())),
                 Source::Initializer(None) => {
                     let what = format!("has initializer '{}' with an unknown type or a shape out of range", value.name);

@@ -85,6 +85,21 @@ impl<'a> Inputs<'a> {
         Some(fact)
     }
 
+    /// What the user should know of an input: a size of 0, which the file declares, stands for an unknown one in some.
+    pub(super) fn note(&self, value: &Value, fact: &Fact) -> Option<String> {
+        let declared = value.declared.as_ref().and_then(tensor_of)?.shape.as_ref()?;
+        if self.options.shapes.contains_key(&value.name) || !declared.dim.iter().any(dims::is_zero) {
+            return None;
+        }
+        let Value { name, .. } = value;
+        let sizes: Vec<_> = fact.shape.iter().map(u64::to_string).collect();
+        let sizes = sizes.join(",");
+        Some(format!(
+            "reads input '{name}', which is taken to be empty, for the file declares a dimension of 0; if that stands for \
+             an unknown one, give its shape, with another size in --shape '{name}={sizes}'"
+        ))
+    }
+
     /// The sizes that an input declares, all of which have to be known.
     fn sizes(&mut self, input: &str, shape: &TensorShapeProto) -> Option<Vec<u64>> {
         let sizes: Vec<Size> = shape.dim.iter().map(|dim| self.dims.size(dim)).collect();

@@ -208,6 +208,11 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let (mut typed, names) = typed(proto, options)?;
     typed.spread_outputs();
+    if typed.graph.outputs.iter().all(|&output| typed.facts[output].elements() == Some(0)) {
+        let what = "has no output with elements, so that there is nothing to compute".to_owned();
+        let mend = "give the dimensions of its inputs sizes above 0, with --dim or --shape".into();
+        return Err(vec![(None, ops::Refusal { what, mend }.into())]);
+    }
     patterns::recognise(&mut typed);
     reorder::reorder(&mut typed);
     narrow::narrow(&mut typed);

@@ -226,10 +226,10 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Adds an operand, unless it is part of the instruction or there already.
+    /// Adds an operand, unless it is part of the instruction, empty, or there already.
     fn read(&mut self, draft: &mut Draft, node: NodeId, read: &Read) -> Result<(), Wrong> {
         let Some((value, fact)) = self.typed.input(node, ops::input_of(&read.source)) else { return Ok(()) };
-        if fact.is_immediate() {
+        if fact.is_immediate() || fact.elements() == Some(0) {
             return Ok(());
         }
         let operand = match &read.source {
