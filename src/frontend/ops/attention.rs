@@ -2,7 +2,8 @@
 
 use super::body::{Body, Wire};
 use super::context::{Context, Refusal, shown};
-use super::{Lowered, lanes, pointwise};
+use super::nest::{Source, input_of};
+use super::{Form, Lowered, lanes, pointwise};
 use crate::frontend::fact::{ElementType, Fact};
 
 /// Heads of queries, keys or values: `[batch, heads, length, width]`, or `[batch, length, heads·width]`.
@@ -65,24 +66,55 @@ pub(super) fn attention(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     // For each element of the output as many products as there are keys, twice.
     let lanes = all.saturating_mul(2 * lanes::MULTIPLY_ADD).min(1 << 19);
     let lowered = Lowered::by_element(cx, outputs, lanes).roughly();
-    if cx.output_count() > 3 {
-        return Ok(lowered);
-    }
     let mut body = Body::new(cx.input_count());
-    let parts = Parts {
-        q: q.split(&mut body, &Body::input(0), x.rank()),
-        k: k.split(&mut body, &Body::input(1), cx.input(1)?.rank()),
-        v: v.split(&mut body, &Body::input(2), cx.input(2)?.rank()),
-        past: cx.optional(4).zip(cx.optional(5)).map(|_| [4, 5]),
-        mask: Some(3),
+    let split = |input: usize, heads: &Heads, body: &mut Body| {
+        heads.split(body, &Body::input(input), cx.optional(input).map_or(4, Fact::rank))
     };
-    Ok(match parts.attend(cx, &mut body, &[&q, &k, &v], x.rank() == 3) {
-        Some(()) if cx.has("score_mod") || cx.has("prob_mod") => {
-            lowered.within(body).warned("has graphs for its scores, of which nothing is counted")
-        }
-        Some(()) => lowered.within(body),
-        None => lowered,
+    let mut parts =
+        Parts { q: split(0, &q, &mut body), k: split(1, &k, &mut body), v: split(2, &v, &mut body), mask: Some(3) };
+    if cx.optional(4).is_some() && cx.optional(5).is_some() {
+        let cache = Cache { size: past, total: all };
+        [parts.k, _] = cache.append(&mut body, &Body::input(4), &parts.k, k.length);
+        [parts.v, _] = cache.append(&mut body, &Body::input(5), &parts.v, v.length);
+    }
+    let present = [parts.k.clone(), parts.v.clone()];
+    let (k, v) = (Heads { length: all, ..k }, Heads { length: all, ..v });
+    let Some(attended) = parts.attend(cx, &mut body, [&q, &k, &v], x.rank() == 3) else { return Ok(lowered) };
+    let scores = &attended.scores[usize::from(cx.int("qk_matmul_output_mode")? == Some(3))];
+    attended.give(cx, &mut body, &present, scores);
+    Ok(match cx.has("score_mod") || cx.has("prob_mod") {
+        true => lowered.within(body).warned("has graphs for its scores, of which nothing is counted"),
+        false => lowered.within(body),
     })
+}
+
+/// Keys or values that are there already, and how many count with the new ones.
+#[derive(Clone, Copy)]
+pub(super) struct Cache {
+    /// How many the tensor has: where old and new share a buffer, more than count.
+    pub(super) size: u64,
+    pub(super) total: u64,
+}
+
+impl Cache {
+    /// How many there are once the new ones have come.
+    pub(super) fn grown(&self, new: u64) -> u64 {
+        if self.total.saturating_sub(new) == self.size { self.total } else { self.total.max(self.size) }
+    }
+
+    /// All of them, the new ones behind the old ones that count; and those that count.
+    pub(super) fn append(&self, body: &mut Body, past: &Wire, new: &Wire, length: u64) -> [Wire; 2] {
+        let kept = self.total.saturating_sub(length).min(self.size);
+        if kept == self.size {
+            let all = body.concat(&[past, new], -2);
+            return [all.clone(), all];
+        }
+        let old = body.slice_along(past, -2, 0, kept);
+        let rest = body.slice_along(past, -2, self.total.min(self.size), self.size);
+        let all = body.concat(&[&old, new, &rest], -2);
+        let counted = body.slice_along(&all, -2, 0, self.total);
+        [all, counted]
+    }
 }
 
 /// Queries, keys and values of a body, each `[batch, heads, length, width]`.
@@ -90,59 +122,63 @@ pub(super) struct Parts {
     pub(super) q: Wire,
     pub(super) k: Wire,
     pub(super) v: Wire,
-    /// The inputs with keys and values that are there already.
-    pub(super) past: Option<[usize; 2]>,
-    /// The input that is added to the scores, or says which count.
+    /// The input that is added to the scores, or says which count; of one that does not fit them nothing is counted.
     pub(super) mask: Option<usize>,
+}
+
+/// What attention makes.
+pub(super) struct Attended {
+    pub(super) y: Wire,
+    /// Before the softmax, and behind it, where someone asks for them.
+    pub(super) scores: [Wire; 2],
+}
+
+impl Attended {
+    /// Hands out the result, keys and values, and the scores, as many of them as the node has outputs.
+    pub(super) fn give(&self, cx: &Context<'_>, body: &mut Body, present: &[Wire; 2], scores: &Wire) {
+        let [keys, values] = present;
+        [&self.y, keys, values, scores].into_iter().take(cx.output_count()).for_each(|wire| body.output(wire));
+    }
 }
 
 impl Parts {
     /// The scores' product, softmax, and the product with the values. Queries that share keys and values are rows of one
     /// product. Softcap and the causal mask are part of what is done with each score, and are not counted.
-    pub(super) fn attend(self, cx: &Context<'_>, body: &mut Body, heads: &[&Heads; 3], joins: bool) -> Option<()> {
-        let [q, k, v] = *heads;
-        let Self { q: queries, k: mut keys, v: mut values, past, mask } = self;
-        let mut length = k.length;
-        if let Some([past_keys, past_values]) = past {
-            length = length.checked_add(*cx.optional(past_keys)?.shape.get(2)?)?;
-            keys = body.concat(&[&Body::input(past_keys), &keys], 2);
-            values = body.concat(&[&Body::input(past_values), &values], 2);
-        }
+    pub(super) fn attend(self, cx: &Context<'_>, body: &mut Body, heads: [&Heads; 3], joins: bool) -> Option<Attended> {
+        let [q, k, v] = heads;
         let shared = q.heads.checked_div(k.heads).filter(|shared| shared * k.heads == q.heads && v.heads == k.heads)?;
         let rows = shared.checked_mul(q.length)?;
         // Heads that share a key lie behind each other.
-        let grouped = match shared {
-            1 => queries,
-            _ => body.reshape(&queries, &[q.batch, k.heads, rows, q.width]),
-        };
-        let turned = body.transpose(&keys, &[0, 1, 3, 2]);
+        let apart = [q.batch, q.heads, q.length, k.length];
+        let together = [q.batch, k.heads, rows, k.length];
+        let grouped = if shared == 1 { self.q } else { body.reshape(&self.q, &[q.batch, k.heads, rows, q.width]) };
+        let turned = body.transpose(&self.k, &[0, 1, 3, 2]);
         let products = body.node("MatMul", &[&grouped, &turned], Vec::new());
         let scale = body.number();
         let mut scores = body.node("Mul", &[&products, &scale], Vec::new());
-        let shape = [q.batch, q.heads, q.length, length];
-        if let Some((input, mask)) = mask.and_then(|input| Some((input, cx.optional(input)?))) {
-            if pointwise::broadcast_shapes(&[&mask.shape, &shape]).as_deref() != Some(&shape) {
-                return None;
-            }
-            let apart = if shared == 1 { scores } else { body.reshape(&scores, &shape) };
+        let mask = self.mask.and_then(|input| Some((input, cx.optional(input)?)));
+        let fits = |mask: &Fact| pointwise::broadcast_shapes(&[&mask.shape, &apart]).as_deref() == Some(&apart);
+        if let Some((input, mask)) = mask.filter(|(_, mask)| fits(mask)) {
+            let apart = if shared == 1 { scores } else { body.reshape(&scores, &apart) };
             let masked = if mask.element == ElementType::Bool {
                 body.node("Where", &[&Body::input(input), &apart, &scale], Vec::new())
             } else {
                 body.node("Add", &[&apart, &Body::input(input)], Vec::new())
             };
-            scores = if shared == 1 { masked } else { body.reshape(&masked, &[q.batch, k.heads, rows, length]) };
+            scores = if shared == 1 { masked } else { body.reshape(&masked, &together) };
         }
         let weights = body.softmax(&scores);
-        let mut y = body.node("MatMul", &[&weights, &values], Vec::new());
+        let mut y = body.node("MatMul", &[&weights, &self.v], Vec::new());
+        let mut given = [scores, weights];
         if shared != 1 {
             y = body.reshape(&y, &[q.batch, q.heads, q.length, v.width]);
+            given = given.map(|scores| body.reshape(&scores, &apart));
         }
         if joins {
             let turned = body.transpose(&y, &[0, 2, 1, 3]);
             y = body.reshape(&turned, &[q.batch, q.length, q.heads.checked_mul(v.width)?]);
         }
-        [y, keys, values].iter().take(cx.output_count()).for_each(|wire| body.output(wire));
-        Some(())
+        Some(Attended { y, scores: given })
     }
 }
 
@@ -155,12 +191,29 @@ pub(super) fn linear(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         Some(past) => Fact::at_run_time(past.shape.clone(), past.element),
         None => fact(vec![q.batch, v.heads, q.width, v.width]),
     };
-    let outputs = vec![fact(vec![q.batch, q.length, q.heads.saturating_mul(v.width)]), state];
+    let heads = q.heads.max(v.heads);
+    let outputs = vec![fact(vec![q.batch, q.length, heads.saturating_mul(v.width)]), state];
     Ok(Lowered::by_element(cx, outputs, q.width.saturating_mul(2 * lanes::MULTIPLY_ADD).min(1 << 19)).roughly())
 }
 
-/// RotaryEmbedding: pairs of elements, turned by an angle.
+/// RotaryEmbedding: pairs of elements, turned by an angle. Of tables of cosines and sines a row for each position is read.
 pub(super) fn rotary(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
-    Ok(Lowered::by_element(cx, vec![Fact::at_run_time(x.shape.clone(), x.element)], lanes::ROTARY))
+    let mut lowered = Lowered::by_element(cx, vec![Fact::at_run_time(x.shape.clone(), x.element)], lanes::ROTARY);
+    let positions = match x.shape[..] {
+        [batch, _, length, _] | [batch, length, _] => batch.saturating_mul(length),
+        _ => return Ok(lowered),
+    };
+    if let Form::Nest(nest) = &mut lowered.form {
+        for read in &mut nest.reads {
+            let table = input_of(&read.source);
+            match cx.optional(table).map(|fact| (&fact.shape[..], fact.is_constant())) {
+                Some((&[rows, width], true)) if rows > positions => {
+                    read.source = Source::Rows { table, shape: vec![positions, width] };
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+    Ok(lowered)
 }
