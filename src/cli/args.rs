@@ -127,7 +127,8 @@ pub(super) struct Target {
     /// The size of a symbolic dimension, or by its node that of an output that only data sizes; give it once for each
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = parse_dim)]
     pub(super) dims: Vec<(String, u64)>,
-    /// The whole shape of an input, or the length of one that is a sequence; give it once for each
+    /// The whole shape of an input, or of what a node makes where only data decides it, or the length of a sequence; give it
+    /// once for each
     #[arg(long = "shape", value_name = "INPUT=1,128", value_parser = parse_shape)]
     pub(super) shapes: Vec<(String, Vec<u64>)>,
     /// The steps of a loop that only data would say; give it once for each

@@ -56,7 +56,7 @@ fn steps(node: &Node, inputs: &[Option<&Fact>], options: &Options) -> Result<(Ch
         (_, None, Some(said)) => said,
         (_, None, None) => {
             let what = format!("has no number of steps up to {MOST_STEPS} that is known before the model runs");
-            return Err(Refusal { what, mend: format!("give one, as in --trip {}=8", node.name.name).into() });
+            return Err(Refusal::mended(what, format!("give one, as in --trip {}=8", node.name.name)));
         }
     };
     let always_begins = inputs.get(1).is_none_or(Option::is_none) || number(inputs, 1).is_some();

@@ -61,10 +61,10 @@ impl<'a> Inputs<'a> {
             let kind = value.declared.as_ref().map_or("no tensor", kind_of);
             let what = format!("has input '{}' that is {kind}", value.name);
             let mend = match kind {
-                "a sequence" => format!("say how many tensors it has, as in --shape '{}=3'", value.name).into(),
+                "a sequence" => format!("say how many tensors it has, as in --shape '{}=3'", value.name),
                 _ => "take out the nodes that read it, and give the model the tensor that they make".into(),
             };
-            self.wrong.push((None, Refusal { what, mend }.into()));
+            self.wrong.push((None, Refusal::mended(what, mend).into()));
             return None;
         };
         let Some(element) = ElementType::from_onnx(tensor.elem_type.into()) else {
@@ -122,8 +122,8 @@ impl<'a> Inputs<'a> {
                 Size::Unnamed => {}
                 Size::Unsound(dim) => {
                     let what = format!("has input '{input}' with a dimension '{dim}', which is then no size");
-                    let mend = format!("give other sizes to its names, or one to itself, as in --dim '{dim}=1'").into();
-                    self.wrong.push((None, Refusal { what, mend }.into()));
+                    let mend = format!("give other sizes to its names, or one to itself, as in --dim '{dim}=1'");
+                    self.wrong.push((None, Refusal::mended(what, mend).into()));
                 }
             }
         }

@@ -301,7 +301,7 @@ impl Emitter<'_> {
         let name = &self.typed.graph.values[value].name;
         let Some(element_bits) = fact.bits(self.options.float_bits.of(kind)) else {
             let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
-            let refusal = Refusal { what, mend: "take that part out of the model".into() };
+            let refusal = Refusal::mended(what, "take that part out of the model");
             return Err(match self.typed.graph.values[value].source {
                 Source::Node(node) => self.typed.refused(node, refusal),
                 Source::Input | Source::Initializer(_) => (None, refusal.into()),

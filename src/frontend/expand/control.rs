@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::functions::identity;
 use super::sequences::sequence;
-use super::{MOST_NODES, Renaming};
+use super::{Loops, MOST_NODES, Renaming};
 use crate::frontend::graph::{Wrong, node_name};
 use crate::frontend::inputs::tensor_of;
 use crate::frontend::ops::Refusal;
@@ -41,14 +41,32 @@ pub(in super::super) enum Choice {
     Map(Vec<Vec<String>>),
 }
 
-/// Puts bodies in the place of the nodes that are decided, which come in order.
-pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opsets: &Opsets) -> Result<(), Wrong> {
+impl Choice {
+    fn is_loop(&self) -> bool {
+        match self {
+            Self::Loop(_) | Self::Scan(_) | Self::Batch { items: _, steps: _ } | Self::Map(_) => true,
+            Self::Body(_, _) | Self::Branch(_) => false,
+        }
+    }
+}
+
+/// Puts bodies in the place of the nodes that are decided, which come in order. Of loops it notes what their steps are
+/// called.
+pub(in super::super) fn control(
+    graph: &mut GraphProto,
+    decisions: &[Decision],
+    opsets: &Opsets,
+    loops: &mut Loops,
+) -> Result<(), Wrong> {
     let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset: opsets.version("") };
     let mut decisions = decisions.iter().peekable();
     for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
         match decisions.next_if(|decision| decision.position == position) {
             None => bodies.nodes.push(node),
             Some(decision) => {
+                if decision.choice.is_loop() {
+                    node.output.iter().find(|name| !name.is_empty()).into_iter().for_each(|name| loops.insert(name));
+                }
                 let unfit = || {
                     let refusal =
                         Refusal::new("has a body that does not fit its inputs and outputs, too many steps, or none");

@@ -7,6 +7,7 @@
 mod control;
 mod functions;
 mod sequences;
+mod steps;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 pub(super) use control::{Choice, Decision, control};
 pub(super) use functions::inline;
 pub(super) use sequences::sequences;
+pub(super) use steps::Loops;
 
 /// No model has more nodes when all is in place.
 const MOST_NODES: usize = 1 << 20;

@@ -87,10 +87,7 @@ pub(super) fn zipped(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 
 /// DictVectorizer, CastMap: maps of names to numbers, of which nobody knows the names.
 pub(super) fn mapped(_: &Context<'_>) -> Result<Lowered, Refusal> {
-    Err(Refusal {
-        what: "has a map as its input".into(),
-        mend: "take the node out, and give the model the tensor that it makes".into(),
-    })
+    Err(Refusal::mended("has a map as its input", "take the node out, and give the model the tensor that it makes"))
 }
 
 /// Adagrad, Adam, Momentum: weights, their gradients and some states in; new weights and states out.

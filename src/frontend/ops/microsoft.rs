@@ -196,7 +196,7 @@ fn biased(cx: &Context<'_>, bias: usize, element: ElementType) -> Result<Lowered
 /// FusedMatMul: either operand's last two dimensions turned round.
 pub(super) fn fused_matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     if cx.flag("transBatchA", false)? || cx.flag("transBatchB", false)? {
-        return Err(Refusal::dynamic("turns its batch dimensions round"));
+        return Err(Refusal::mended("turns its batch dimensions round", "export the model without that fusion"));
     }
     super::matmul::turned(cx, [cx.flag("transA", false)?, cx.flag("transB", false)?])
 }

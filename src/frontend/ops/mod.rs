@@ -22,6 +22,7 @@ mod movement;
 mod nest;
 mod nhwc;
 mod normalize;
+mod open;
 mod packed;
 mod packed_weights;
 mod pointwise;
@@ -49,10 +50,11 @@ use super::view;
 use crate::ir::Access;
 
 pub(super) use body::Body;
-pub(super) use context::{Context, Refusal, shown};
+pub(super) use context::{Context, Given, Refusal, shown};
 pub(super) use lanes::{MOVE, QUANTIZE};
 pub(super) use movement::shifted;
 pub(super) use nest::{Nest, Read, Source, input_of};
+pub(super) use open::{element_of, example, open};
 pub(super) use sequence::MOST_ITEMS;
 pub(super) use table::OPS;
 
@@ -93,6 +95,10 @@ pub(super) enum Note {
     Size(String),
     /// A size that only data decides is at most this.
     Bound(&'static str),
+    /// So is a whole shape.
+    BoundShape(&'static str),
+    /// Of a shape that was given.
+    Open(String),
 }
 
 /// The work of an operator.
@@ -185,6 +191,11 @@ impl Lowered {
     /// The same work; that of the operator itself is not known.
     fn roughly(self) -> Self {
         self.warned("is costed as a few vector operations for each element of its output")
+    }
+
+    /// Whether only data decides the shape of what it makes.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.warning, Some(Note::Open(_) | Note::BoundShape(_)))
     }
 
     /// The same work, of which data decides how much there is, up to a bound: [`Context::bounded`].
