@@ -131,7 +131,8 @@ pub(super) struct Target {
     /// once for each
     #[arg(long = "shape", value_name = "INPUT=1,128", value_parser = parse_shape)]
     pub(super) shapes: Vec<(String, Vec<u64>)>,
-    /// The steps of a loop that only data would say; give it once for each
+    /// The steps of a loop that only data would say, or 1 or 0 for the then or the else branch of an If; give it once for
+    /// each
     #[arg(long = "trip", value_name = "NODE=STEPS", value_parser = parse_dim)]
     pub(super) trips: Vec<(String, u64)>,
     /// The format of float tensors, if not the NPU's: int4, fp8, int8, bf16, fp16, fp32, or model for each tensor's

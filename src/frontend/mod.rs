@@ -67,7 +67,8 @@ pub struct Options {
     /// what it declares a size. Of a sequence, how many tensors it has. By the name of a node, the shape of what it makes,
     /// where only data decides it; of one in a loop's body the name has no number of a step.
     pub shapes: BTreeMap<String, Vec<u64>>,
-    /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
+    /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`. Of an If whose
+    /// condition only data decides, 0 for its `else_branch` and 1 for its `then_branch`.
     pub trips: BTreeMap<String, u64>,
     /// Widths of float tensors: `--precision weights=int4,activations=fp16`.
     pub float_bits: FloatBits,

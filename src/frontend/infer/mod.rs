@@ -166,9 +166,11 @@ impl Inference<'_> {
         }
         let Some(inputs) = self.inputs(node) else { return Form::Constant };
         if control::is_control(node) {
-            let decided = control::decide(graph, node, &inputs, self.options);
-            if node.name.op == "Loop" {
-                self.met.loops.insert(node.name.name.clone());
+            let names = [self.loops.without_step(&node.name.name), node.name.name.clone()];
+            let given = names.iter().find_map(|name| self.options.trips.get(name).copied());
+            let decided = control::decide(graph, node, &inputs, given);
+            if matches!(node.name.op.as_str(), "Loop" | "If") {
+                self.met.loops.extend(names);
             }
             return match decided {
                 Ok((decision, note)) => self.decide(node, decision, note),
