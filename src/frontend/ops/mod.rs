@@ -42,6 +42,7 @@ mod signal;
 mod table;
 mod text;
 mod transpose;
+mod trees;
 mod window;
 
 use super::fact::Fact;
