@@ -150,3 +150,25 @@ fn a_bound_that_does_not_fit_says_how_to_give_the_size() {
     let options = Options { shapes: [("rows".to_owned(), vec![4, 8])].into(), ..Options::default() };
     assert!(parse(graph.bytes(), "m", &options).is_ok());
 }
+
+/// A branch within a loop's body may call its weight as the body calls another: its own is meant.
+#[test]
+fn a_graph_within_a_body_has_names_of_its_own() {
+    let branch = |op: &str| {
+        let graph = Graph::new().weight("w", &[4, 4]).node("MatMul", &["state", "w"], &["p"], vec![]);
+        graph.node(op, &["p"], &["q"], vec![]).output("q", &[])
+    };
+    let branches = vec![
+        frontend_models::graph("then_branch", branch("Relu")),
+        frontend_models::graph("else_branch", branch("Tanh")),
+    ];
+    let body = Graph::new().int_input("i", &[]).input("go", &[]).input("state", &[2, 4]).int_tensor("w", &[], &[2]);
+    let body = body.node("Less", &["i", "w"], &["early"], vec![]).node("If", &["early"], &["next"], branches);
+    let body = body.output("go", &[]).output("next", &[2, 4]);
+    let graph = Graph::new().input("x", &[2, 4]).int_tensor("n", &[], &[3]);
+    let graph = graph.node("Loop", &["n", "", "x"], &["y"], vec![frontend_models::graph("body", body)]);
+    let model = import(&graph.output("y", &[2, 4]), 17).model;
+    let joined: Vec<_> = model.layers.iter().filter_map(|layer| layer.nodes.last()).collect();
+    assert_eq!(joined, ["y.0/next/q", "y.1/next/q", "y.2/next/q"]);
+    assert_eq!(model.layers.iter().map(|layer| layer.whole().volume()).sum::<u64>(), 3 * 2 * 4 * 4);
+}

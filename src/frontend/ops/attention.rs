@@ -142,35 +142,38 @@ impl Attended {
 }
 
 impl Parts {
-    /// The scores' product, softmax, and the product with the values. Queries that share keys and values are rows of one
-    /// product. Softcap and the causal mask are part of what is done with each score, and are not counted.
+    /// The scores' product, softmax, and the product with the values. Queries that share keys and values are more rows of
+    /// one product. Softcap and the causal mask are part of what is done with each score, and are not counted.
     pub(super) fn attend(self, cx: &Context<'_>, body: &mut Body, heads: [&Heads; 3], joins: bool) -> Option<Attended> {
         let [q, k, v] = heads;
         let shared = q.heads.checked_div(k.heads).filter(|shared| shared * k.heads == q.heads && v.heads == k.heads)?;
-        let rows = shared.checked_mul(q.length)?;
-        // Heads that share a key lie behind each other.
-        let apart = [q.batch, q.heads, q.length, k.length];
-        let together = [q.batch, k.heads, rows, k.length];
-        let grouped = if shared == 1 { self.q } else { body.reshape(&self.q, &[q.batch, k.heads, rows, q.width]) };
-        let turned = body.transpose(&self.k, &[0, 1, 3, 2]);
-        let products = body.node("MatMul", &[&grouped, &turned], Vec::new());
+        let (apart, is_shared) = ([q.batch, q.heads, q.length, k.length], shared != 1);
+        let mut turned = body.transpose(&self.k, &[0, 1, 3, 2]);
+        let (mut queries, mut values) = (self.q, self.v);
+        if is_shared {
+            queries = body.reshape(&queries, &[q.batch, k.heads, shared, q.length, q.width]);
+            turned = body.reshape(&turned, &[k.batch, k.heads, 1, k.width, k.length]);
+            values = body.reshape(&values, &[v.batch, v.heads, 1, v.length, v.width]);
+        }
+        let products = body.node("MatMul", &[&queries, &turned], Vec::new());
         let scale = body.number();
         let mut scores = body.node("Mul", &[&products, &scale], Vec::new());
         let mask = self.mask.and_then(|input| Some((input, cx.optional(input)?)));
         let fits = |mask: &Fact| pointwise::broadcast_shapes(&[&mask.shape, &apart]).as_deref() == Some(&apart);
         if let Some((input, mask)) = mask.filter(|(_, mask)| fits(mask)) {
-            let apart = if shared == 1 { scores } else { body.reshape(&scores, &apart) };
-            let masked = if mask.element == ElementType::Bool {
-                body.node("Where", &[&Body::input(input), &apart, &scale], Vec::new())
-            } else {
-                body.node("Add", &[&apart, &Body::input(input)], Vec::new())
+            let mut wire = Body::input(input);
+            if is_shared {
+                wire = body.reshape(&wire, &by_shared_heads(&mask.shape, shared));
+            }
+            scores = match mask.element {
+                ElementType::Bool => body.node("Where", &[&wire, &scores, &scale], Vec::new()),
+                _ => body.node("Add", &[&scores, &wire], Vec::new()),
             };
-            scores = if shared == 1 { masked } else { body.reshape(&masked, &together) };
         }
         let weights = body.softmax(&scores);
-        let mut y = body.node("MatMul", &[&weights, &self.v], Vec::new());
+        let mut y = body.node("MatMul", &[&weights, &values], Vec::new());
         let mut given = [scores, weights];
-        if shared != 1 {
+        if is_shared {
             y = body.reshape(&y, &[q.batch, q.heads, q.length, v.width]);
             given = given.map(|scores| body.reshape(&scores, &apart));
         }
@@ -179,6 +182,17 @@ impl Parts {
             y = body.reshape(&turned, &[q.batch, q.length, q.heads.checked_mul(v.width)?]);
         }
         Some(Attended { y, scores: given })
+    }
+}
+
+/// The shape of a mask whose heads, if it has any, are apart by which keys they share.
+fn by_shared_heads(shape: &[u64], shared: u64) -> Vec<u64> {
+    match shape {
+        [outer @ .., heads, rows, columns] if *heads != 1 => {
+            [outer, &[heads / shared, shared, *rows, *columns]].concat()
+        }
+        [outer @ .., heads, rows, columns] => [outer, &[*heads, 1, *rows, *columns]].concat(),
+        _ => shape.to_vec(),
     }
 }
 
