@@ -155,19 +155,20 @@ impl Parts {
             turned = body.reshape(&turned, &[k.batch, k.heads, 1, k.width, k.length]);
             values = body.reshape(&values, &[v.batch, v.heads, 1, v.length, v.width]);
         }
+        let mask = self.mask.and_then(|input| Some((input, cx.optional(input)?)));
+        let fits = |mask: &Fact| pointwise::broadcast_shapes(&[&mask.shape, &apart]).as_deref() == Some(&apart);
+        // It is there before the product, which it joins.
+        let mask = mask.filter(|(_, mask)| fits(mask)).map(|(input, mask)| match is_shared {
+            true => (body.reshape(&Body::input(input), &by_shared_heads(&mask.shape, shared)), mask.element),
+            false => (Body::input(input), mask.element),
+        });
         let products = body.node("MatMul", &[&queries, &turned], Vec::new());
         let scale = body.number();
         let mut scores = body.node("Mul", &[&products, &scale], Vec::new());
-        let mask = self.mask.and_then(|input| Some((input, cx.optional(input)?)));
-        let fits = |mask: &Fact| pointwise::broadcast_shapes(&[&mask.shape, &apart]).as_deref() == Some(&apart);
-        if let Some((input, mask)) = mask.filter(|(_, mask)| fits(mask)) {
-            let mut wire = Body::input(input);
-            if is_shared {
-                wire = body.reshape(&wire, &by_shared_heads(&mask.shape, shared));
-            }
-            scores = match mask.element {
-                ElementType::Bool => body.node("Where", &[&wire, &scores, &scale], Vec::new()),
-                _ => body.node("Add", &[&scores, &wire], Vec::new()),
+        if let Some((mask, element)) = mask {
+            scores = match element {
+                ElementType::Bool => body.node("Where", &[&mask, &scores, &scale], Vec::new()),
+                _ => body.node("Add", &[&scores, &mask], Vec::new()),
             };
         }
         let weights = body.softmax(&scores);
