@@ -5,7 +5,6 @@ use super::body::{Body, Wire};
 use super::context::{Context, Refusal, product, shown, signed};
 use super::{Lowered, lanes};
 use crate::frontend::fact::Fact;
-use crate::frontend::proto::AttributeProto;
 
 /// How tokens spread.
 struct Spread {
@@ -200,7 +199,7 @@ fn activated(
     let name = cx.text("activation_type")?.unwrap_or("relu");
     if halves == 2 {
         let parts = [0, inner].map(|from| body.slice(first, from, from.saturating_add(inner)));
-        return Ok(body.node("SwiGLU", &parts.each_ref(), Vec::<AttributeProto>::new()));
+        return Ok(body.node("SwiGLU", &parts.each_ref(), Vec::new()));
     }
     let op = match name {
         "relu" => "Relu",
