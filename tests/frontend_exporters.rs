@@ -210,12 +210,13 @@ fn trees_and_a_map_of_what_they_say() {
     assert_eq!(shapes(&import.model, TensorKind::Output), [&[10][..], &[10, 3]]);
     let said = warnings(&import);
     assert!(
-        said[0].starts_with("node 'label' (TreeEnsembleClassifier): is costed as a few vector operations"),
+        said[0].starts_with("node 'label' (TreeEnsembleClassifier): is costed as 1 vector operations for each row"),
         "{said:?}"
     );
     assert!(said.iter().any(|said| said == "node 'maps' (ZipMap): makes a map of each row, which is taken as the row"));
 }
 
+/// A tree of two levels and one of one: three fetches and comparisons for each row, which two numbers share.
 #[test]
 fn trees_that_give_numbers() {
     let trees = |op: &str, version: i64, attributes: Vec<AttributeProto>| {
@@ -223,10 +224,32 @@ fn trees_that_give_numbers() {
         import(&of_domain(&graph, "ai.onnx.ml", version))
     };
     for import in [
-        trees("TreeEnsembleRegressor", 3, vec![int("n_targets", 2)]),
-        trees("TreeEnsemble", 5, vec![int("n_targets", 2)]),
+        trees(
+            "TreeEnsembleRegressor",
+            3,
+            vec![
+                int("n_targets", 2),
+                ints("nodes_treeids", &[0, 0, 0, 0, 0, 1, 1, 1]),
+                ints("nodes_nodeids", &[0, 1, 2, 3, 4, 0, 1, 2]),
+                ints("nodes_truenodeids", &[1, 3, 0, 0, 0, 1, 0, 0]),
+                ints("nodes_falsenodeids", &[2, 4, 0, 0, 0, 2, 0, 0]),
+            ],
+        ),
+        trees(
+            "TreeEnsemble",
+            5,
+            vec![
+                int("n_targets", 2),
+                ints("tree_roots", &[0, 2]),
+                ints("nodes_truenodeids", &[1, 0, 2]),
+                ints("nodes_trueleafs", &[0, 1, 1]),
+                ints("nodes_falsenodeids", &[4, 1, 3]),
+                ints("nodes_falseleafs", &[1, 1, 1]),
+            ],
+        ),
     ] {
         assert_eq!(shapes(&import.model, TensorKind::Output), [[10, 2]]);
+        assert_eq!(import.model.layers.iter().map(|layer| layer.lane_operations).collect::<Vec<_>>(), [3]);
         assert_eq!(warnings(&import).len(), 1);
     }
 }

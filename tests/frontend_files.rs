@@ -54,10 +54,20 @@ fn one_if_around_two_branches_is_the_larger_one() {
     let larger = larger.node("Relu", &["m"], &["then"], vec![]).output("then", &[4, 8]);
     let branches = vec![graph("then_branch", larger), graph("else_branch", product("v", "else"))];
     let whole = Graph::new().input("x", &[4, 8]).input("c", &[]).node("Not", &["c"], &["n"], vec![]);
-    let import = import(whole.node("If", &["n"], &["y"], branches).output("y", &[4, 8]).bytes());
+    let whole = whole.node("If", &["n"], &["y"], branches).output("y", &[4, 8]);
+    // The other one has no activation.
+    let options = Options { trips: [("y".to_owned(), 0)].into(), ..Options::default() };
+    let other = parse(whole.bytes(), "m", &options).unwrap();
+    assert!(other.warnings.is_empty() && options.unknown_names(&[&other]).is_empty(), "{:?}", other.warnings);
+    assert_eq!(other.model.layers.iter().next().unwrap().nodes.len(), 1);
+    let import = import(whole.bytes());
     assert_eq!(kinds(&import.model), ["MatMul"]);
     assert_eq!(import.model.layers.iter().next().unwrap().nodes.len(), 2, "the activation of the branch is fused");
-    assert!(import.warnings[0].to_string().contains("its then_branch, of no fewer nodes, is taken"));
+    assert!(
+        import.warnings[0]
+            .to_string()
+            .contains("its then_branch, of no fewer nodes, is taken; its else_branch is with --trip y=0")
+    );
 }
 
 #[test]

@@ -310,3 +310,13 @@ fn rotary_embeddings_in_pieces() {
     assert!(not(end(halves(begin(true), ["x", "x"]).rewire("Concat", "n", "b"), "t")), "nothing is negated");
     assert!(not(end(halves(begin(true), ["x", "x"]), "t").output("n", &[1, 4, 16, 4])), "a part is an output");
 }
+
+/// Four heads of queries share two of keys: the mask joins the first product, and nothing is moved before or between.
+#[test]
+fn heads_that_share_keys_move_nothing() {
+    let graph = Graph::new().input("q", &[1, 4, 6, 16]).input("k", &[1, 2, 6, 16]).input("v", &[1, 2, 6, 16]);
+    let graph = graph.input("mask", &[1, 4, 6, 6]).node("Attention", &["q", "k", "v", "mask"], &["y"], vec![]);
+    let model = parse(graph.output("y", &[1, 4, 6, 16]).bytes(), "m", &Options::default()).unwrap().model;
+    let kinds: Vec<_> = model.layers.iter().map(|layer| (layer.kind.as_str(), layer.reads.len())).collect();
+    assert_eq!(kinds, [("MatMul", 3), ("Softmax", 1), ("MatMul", 2)]);
+}

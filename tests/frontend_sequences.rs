@@ -58,6 +58,18 @@ fn a_part_is_a_view_and_all_parts_are_the_whole() {
     assert_eq!(*row(relu), Affine { offset: 2, terms: vec![(DimId(0), 1)] });
 }
 
+/// PyTorch's `unbind`: parts of one lose their axis if the node says so, as ONNX Runtime has it; larger ones keep it.
+#[test]
+fn parts_of_one_may_lose_their_axis() {
+    let first = |size: i64| {
+        let graph = Graph::new().input("x", &[4, 8]).int_tensor("size", &[], &[size]).int_tensor("zero", &[], &[0]);
+        let graph = graph.node("SplitToSequence", &["x", "size"], &["s"], vec![int("keepdims", 0)]);
+        let graph = graph.node("SequenceAt", &["s", "zero"], &["part"], vec![]).node("Relu", &["part"], &["y"], vec![]);
+        outputs(&import(&graph.output("y", &[-1]).model()).model)[0].1.to_vec()
+    };
+    assert_eq!((first(1), first(2)), (vec![8], vec![2, 8]));
+}
+
 /// Of a, b, c: without a, c at the end again; their number is 3, which is a size here.
 #[test]
 fn what_is_put_in_and_taken_out_is_the_value_itself() {

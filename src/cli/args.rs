@@ -127,10 +127,12 @@ pub(super) struct Target {
     /// The size of a symbolic dimension, or by its node that of an output that only data sizes; give it once for each
     #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = parse_dim)]
     pub(super) dims: Vec<(String, u64)>,
-    /// The whole shape of an input, or the length of one that is a sequence; give it once for each
+    /// The whole shape of an input, or of what a node makes where only data decides it, or the length of a sequence; give it
+    /// once for each
     #[arg(long = "shape", value_name = "INPUT=1,128", value_parser = parse_shape)]
     pub(super) shapes: Vec<(String, Vec<u64>)>,
-    /// The steps of a loop that only data would say; give it once for each
+    /// The steps of a loop that only data would say, or 1 or 0 for the then or the else branch of an If; give it once for
+    /// each
     #[arg(long = "trip", value_name = "NODE=STEPS", value_parser = parse_dim)]
     pub(super) trips: Vec<(String, u64)>,
     /// The format of float tensors, if not the NPU's: int4, fp8, int8, bf16, fp16, fp32, or model for each tensor's
@@ -262,8 +264,7 @@ fn parse_effort(text: &str) -> Result<Effort, String> {
 fn parse_dim(text: &str) -> Result<(String, u64), String> {
     let parsed =
         text.split_once('=').and_then(|(name, size)| Some((name.trim().to_owned(), size.trim().parse().ok()?)));
-    let in_range = |(name, size): &(String, u64)| !name.is_empty() && *size > 0;
-    parsed.filter(in_range).ok_or_else(|| "give a name and a size of at least 1, as in batch=1".into())
+    parsed.filter(|(name, _)| !name.is_empty()).ok_or_else(|| "give a name and a size, as in batch=1".into())
 }
 
 fn parse_shape(text: &str) -> Result<(String, Vec<u64>), String> {
@@ -272,6 +273,7 @@ fn parse_shape(text: &str) -> Result<(String, Vec<u64>), String> {
         let sizes: Option<Vec<u64>> = sizes.split(',').map(|size| size.trim().parse().ok()).collect();
         Some((name.trim().to_owned(), sizes?))
     });
-    let in_range = |(name, sizes): &(String, Vec<u64>)| !name.is_empty() && sizes.iter().all(|&size| size > 0);
-    parsed.filter(in_range).ok_or_else(|| "give an input and its sizes of at least 1, as in input_ids=1,128".into())
+    parsed
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "give an input and its sizes, as in input_ids=1,128".into())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::args::{Format, Target};
-use super::{Failure, Out};
+use super::{Failure, Out, warnings};
 use crate::analysis::{self, Analysis, Measured};
 use crate::frontend::{self, FloatBits};
 use crate::ir::{IdVec, Layer, LayerId, Model, Tensor, TensorId};
@@ -67,8 +67,8 @@ pub(super) fn models(paths: &[&Path], npu: &Npu, target: &Target, out: &mut Out)
             read.push(Read::Table(table(path, target, out)?));
         } else {
             let import = frontend::read(path, &options).map_err(|errors| Failure::Input(errors.to_string()))?;
-            for warning in &import.warnings {
-                out.warn(format_args!("{}: {warning}", path.display()))?;
+            for line in warnings::lines(&import.warnings) {
+                out.warn(format_args!("{}: {line}", path.display()))?;
             }
             read.push(Read::Onnx(import));
         }

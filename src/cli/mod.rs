@@ -7,6 +7,7 @@ mod args;
 mod explain;
 mod input;
 mod output;
+mod warnings;
 
 use std::fmt::Display;
 use std::io::{self, Write};

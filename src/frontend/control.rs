@@ -1,6 +1,5 @@
 //! What is decided of If, Loop, Scan and SequenceMap before the model runs.
 
-use super::Options;
 use super::expand::{Choice, Decision};
 use super::fact::Fact;
 use super::graph::{Graph, Node};
@@ -15,48 +14,54 @@ pub(super) fn is_control(node: &Node) -> bool {
     node.domain.is_empty() && matches!(node.name.op.as_str(), "If" | "Loop" | "Scan" | "SequenceMap")
 }
 
-/// What stands in for a node, and what the user should know of it.
+/// What stands in for a node, and what the user should know of it; the user may say how many steps a loop takes, or 0 for an
+/// If's `else_branch` and anything else for its `then_branch`.
 pub(super) fn decide(
     graph: &Graph,
     node: &Node,
     inputs: &[Option<&Fact>],
-    options: &Options,
+    given: Option<u64>,
 ) -> Result<(Decision, Option<Note>), Refusal> {
     let (choice, note) = match node.name.op.as_str() {
-        "If" => branch(node, inputs)?,
-        "Loop" => steps(node, inputs, options)?,
+        "If" => branch(node, inputs, given)?,
+        "Loop" => steps(node, inputs, given)?,
         "SequenceMap" => (Choice::Map(mapped(graph, node, inputs)?), None),
         _ => scanned(node, inputs)?,
     };
     Ok((Decision { position: node.position, choice }, note))
 }
 
-/// The branch that a known condition takes, or else the one of more nodes.
-fn branch(node: &Node, inputs: &[Option<&Fact>]) -> Result<(Choice, Option<Note>), Refusal> {
+/// The branch that a known condition takes, the one that the user says, or else the one of more nodes.
+fn branch(node: &Node, inputs: &[Option<&Fact>], given: Option<u64>) -> Result<(Choice, Option<Note>), Refusal> {
     let nodes = |branch: &str| Ok::<_, Refusal>(count(body(node, branch)?));
-    Ok(match number(inputs, 0) {
+    let given = given.map(|given| i64::from(given != 0));
+    Ok(match number(inputs, 0).or(given) {
         Some(0) => (Choice::Branch("else_branch"), None),
         Some(_) => (Choice::Branch("then_branch"), None),
         None => {
             let larger = if nodes("then_branch")? >= nodes("else_branch")? { "then_branch" } else { "else_branch" };
-            let what = format!("has a condition that the data decides; its {larger}, of no fewer nodes, is taken");
+            let (other, what) = if larger == "then_branch" { ("else_branch", 0) } else { ("then_branch", 1) };
+            let flag = format!("--trip {}={what}", node.name.name);
+            let what = format!(
+                "has a condition that the data decides; its {larger}, of no fewer nodes, is taken; its {other} is with {flag}"
+            );
             (Choice::Branch(larger), Some(Note::Size(what)))
         }
     })
 }
 
 /// The steps of a Loop: as many as it or the user says, none where its first condition is false.
-fn steps(node: &Node, inputs: &[Option<&Fact>], options: &Options) -> Result<(Choice, Option<Note>), Refusal> {
+fn steps(node: &Node, inputs: &[Option<&Fact>], given: Option<u64>) -> Result<(Choice, Option<Note>), Refusal> {
     let said =
         number(inputs, 0).and_then(|steps| u64::try_from(steps.max(0)).ok()).filter(|&steps| steps <= MOST_STEPS);
-    let given = options.trips.get(&node.name.name).copied().filter(|&steps| steps <= MOST_STEPS);
+    let given = given.filter(|&steps| steps <= MOST_STEPS);
     let steps = match (number(inputs, 1), given, said) {
         (Some(0), _, _) => return Ok((Choice::Loop(0), None)),
         (_, Some(given), said) => return Ok((Choice::Loop(given.min(said.unwrap_or(given))), None)),
         (_, None, Some(said)) => said,
         (_, None, None) => {
             let what = format!("has no number of steps up to {MOST_STEPS} that is known before the model runs");
-            return Err(Refusal { what, mend: format!("give one, as in --trip {}=8", node.name.name).into() });
+            return Err(Refusal::mended(what, format!("give one, as in --trip {}=8", node.name.name)));
         }
     };
     let always_begins = inputs.get(1).is_none_or(Option::is_none) || number(inputs, 1).is_some();

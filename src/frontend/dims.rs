@@ -44,15 +44,13 @@ impl Dims {
             }
         }
         sizes.extend(options.dims.iter().map(|(name, &size)| (name.clone(), size)));
-        sizes.retain(|_, &mut size| size > 0);
         Self { sizes }
     }
 
     /// The size of a dimension. A name that has none may be arithmetic over others that have.
     pub(super) fn size(&self, dim: &Dimension) -> Size {
         if let Some(dimension::Value::DimValue(size)) = dim.value {
-            // 0 stands for an unknown one in many files.
-            return u64::try_from(size).ok().filter(|&size| size > 0).map_or(Size::Unnamed, Size::Known);
+            return u64::try_from(size).map_or(Size::Unnamed, Size::Known);
         }
         let Some(name) = name_of(dim) else { return Size::Unnamed };
         if let Some(&size) = self.sizes.get(name) {
@@ -67,13 +65,18 @@ impl Dims {
         }
     }
 
-    /// The size of a dimension, if it is known.
+    /// The size of a dimension of what a node makes, if it is known; there 0 stands for an unknown one in many files.
     pub(super) fn known(&self, dim: &Dimension) -> Option<u64> {
         match self.size(dim) {
-            Size::Known(size) => Some(size),
+            Size::Known(size) => Some(size).filter(|_| !is_zero(dim)),
             Size::Unbound(_) | Size::Unnamed | Size::Unsound(_) => None,
         }
     }
+}
+
+/// Whether the file says that a dimension is 0.
+pub(super) fn is_zero(dim: &Dimension) -> bool {
+    matches!(dim.value, Some(dimension::Value::DimValue(0)))
 }
 
 /// The names that the user may give a size to.

@@ -54,10 +54,10 @@ impl Expression {
         }
     }
 
-    /// Its size, where it is one: a whole number of at least 1.
+    /// Its size, where it is one: a whole number of at least 0.
     pub(super) fn size(&self, sizes: &BTreeMap<String, u64>) -> Option<u64> {
         let Fraction { over, under } = self.value(sizes)?;
-        (under == 1 && over > 0).then(|| u64::try_from(over).ok()).flatten()
+        (under == 1).then(|| u64::try_from(over).ok()).flatten()
     }
 
     fn value(&self, sizes: &BTreeMap<String, u64>) -> Option<Fraction> {
@@ -241,6 +241,7 @@ mod tests {
         assert_eq!(size("2*past - seq"), Some(13));
         assert_eq!(size("past - (seq - 3)"), Some(9));
         assert_eq!(size("-1 + past"), Some(6));
+        assert_eq!(size("seq - 1"), Some(0));
         // 111.5 rounded down.
         assert_eq!(size("floor(h/2 - 1/2) + 1"), Some(112));
         assert_eq!(size("((s0 + 1)//2)"), Some(3));
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_no_size() {
-        for text in ["seq - past", "seq - 1", "s0/2", "past//(seq - 1)", "floor(s0/0)", "other + 1"] {
+        for text in ["seq - past", "seq - 2", "s0/2", "past//(seq - 1)", "floor(s0/0)", "other + 1"] {
             assert_eq!(size(text), None, "{text}");
         }
         let large = format!("{0}*{0}*{0}*{0}*{0}", u64::MAX);

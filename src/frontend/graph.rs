@@ -292,7 +292,7 @@ fn dense(sparse: &SparseTensorProto) -> TensorProto {
 
 /// Notes what the file says of each value's type.
 fn declare(graph: &GraphProto, values: &mut IdVec<ValueId, Value>) {
-    let infos = graph.value_info.iter().chain(&graph.input).chain(&graph.output);
+    let infos = graph.value_info.iter().chain(&graph.output).chain(&graph.input);
     let types: HashMap<&str, &TypeProto> =
         infos.filter_map(|info| Some((info.name.as_str(), info.r#type.as_ref()?))).collect();
     for value in values.iter_mut() {

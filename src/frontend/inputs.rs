@@ -61,10 +61,10 @@ impl<'a> Inputs<'a> {
             let kind = value.declared.as_ref().map_or("no tensor", kind_of);
             let what = format!("has input '{}' that is {kind}", value.name);
             let mend = match kind {
-                "a sequence" => format!("say how many tensors it has, as in --shape '{}=3'", value.name).into(),
+                "a sequence" => format!("say how many tensors it has, as in --shape '{}=3'", value.name),
                 _ => "take out the nodes that read it, and give the model the tensor that they make".into(),
             };
-            self.wrong.push((None, Refusal { what, mend }.into()));
+            self.wrong.push((None, Refusal::mended(what, mend).into()));
             return None;
         };
         let Some(element) = ElementType::from_onnx(tensor.elem_type.into()) else {
@@ -83,6 +83,21 @@ impl<'a> Inputs<'a> {
             return self.refuse(value, "that is too large");
         }
         Some(fact)
+    }
+
+    /// What the user should know of an input: a size of 0, which the file declares, stands for an unknown one in some.
+    pub(super) fn note(&self, value: &Value, fact: &Fact) -> Option<String> {
+        let declared = value.declared.as_ref().and_then(tensor_of)?.shape.as_ref()?;
+        if self.options.shapes.contains_key(&value.name) || !declared.dim.iter().any(dims::is_zero) {
+            return None;
+        }
+        let Value { name, .. } = value;
+        let sizes: Vec<_> = fact.shape.iter().map(u64::to_string).collect();
+        let sizes = sizes.join(",");
+        Some(format!(
+            "reads input '{name}', which is taken to be empty, for the file declares a dimension of 0; if that stands for \
+             an unknown one, give its shape, with another size in --shape '{name}={sizes}'"
+        ))
     }
 
     /// The sizes that an input declares, all of which have to be known.
@@ -107,8 +122,8 @@ impl<'a> Inputs<'a> {
                 Size::Unnamed => {}
                 Size::Unsound(dim) => {
                     let what = format!("has input '{input}' with a dimension '{dim}', which is then no size");
-                    let mend = format!("give other sizes to its names, or one to itself, as in --dim '{dim}=1'").into();
-                    self.wrong.push((None, Refusal { what, mend }.into()));
+                    let mend = format!("give other sizes to its names, or one to itself, as in --dim '{dim}=1'");
+                    self.wrong.push((None, Refusal::mended(what, mend).into()));
                 }
             }
         }

@@ -48,6 +48,7 @@ pub use error::{Error, Errors, Kind, NodeName, nearest};
 
 use crate::ir::{Model, TensorKind};
 use dims::Dims;
+use expand::Loops;
 use graph::{Graph, Wrong};
 use infer::{TypedGraph, Untyped};
 use inputs::Names;
@@ -64,9 +65,11 @@ pub struct Options {
     /// itself. By the name of a node, a size that only data decides, in place of its upper bound.
     pub dims: BTreeMap<String, u64>,
     /// Shapes of whole inputs: `--shape input_ids=1,128`. They stand, whatever the file declares, and give the names in
-    /// what it declares a size. Of a sequence, how many tensors it has.
+    /// what it declares a size. Of a sequence, how many tensors it has. By the name of a node, the shape of what it makes,
+    /// where only data decides it; of one in a loop's body the name has no number of a step.
     pub shapes: BTreeMap<String, Vec<u64>>,
-    /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`.
+    /// Steps of loops by the names of their nodes, where the model does not say them: `--trip NODE=8`. Of an If whose
+    /// condition only data decides, 0 for its `else_branch` and 1 for its `then_branch`.
     pub trips: BTreeMap<String, u64>,
     /// Widths of float tensors: `--precision weights=int4,activations=fp16`.
     pub float_bits: FloatBits,
@@ -209,6 +212,11 @@ fn import(bytes: Bytes, name: &str, options: &Options) -> Result<Import, Vec<Wro
 fn build(proto: ModelProto, name: &str, fingerprint: String, options: &Options) -> Result<Import, Vec<Wrong>> {
     let (mut typed, names) = typed(proto, options)?;
     typed.spread_outputs();
+    if typed.graph.outputs.iter().all(|&output| typed.facts[output].elements() == Some(0)) {
+        let what = "has no output with elements, so that there is nothing to compute";
+        let mend = "give the dimensions of its inputs sizes above 0, with --dim or --shape";
+        return Err(vec![(None, ops::Refusal::mended(what, mend).into())]);
+    }
     merge::merge(&mut typed);
     patterns::recognise(&mut typed);
     if options.float_bits.activations.is_some() {
@@ -234,24 +242,45 @@ fn typed(mut proto: ModelProto, options: &Options) -> Result<(TypedGraph, Names)
     let spread = expand::sequences(graph, &options.shapes);
     let (dims, mut names) = (Dims::new(options, graph), Names::of(graph));
     names.inputs.extend(spread);
-    let mut assumed = Vec::new();
+    let (mut assumed, mut loops) = (Vec::new(), Loops::default());
     for _ in 0..DEEPEST {
-        match TypedGraph::new(Graph::new(&proto)?, options, &dims) {
+        match TypedGraph::new(Graph::new(&proto)?, options, &dims, &loops) {
             Ok(mut typed) => {
                 typed.warnings.splice(0..0, assumed);
                 names.extend(std::mem::take(&mut typed.met));
                 return Ok((typed, names));
             }
-            Err(Untyped::Wrong(wrong)) => return Err(wrong),
+            Err(Untyped::Wrong(wrong)) => return Err(once_a_body(wrong, &loops)),
             Err(Untyped::Decided { decisions, warnings, met }) => {
                 assumed.extend(warnings);
                 names.extend(met);
                 let graph = proto.graph.get_or_insert_default();
-                expand::control(graph, &decisions, &opsets).map_err(|wrong| vec![wrong])?;
+                expand::control(graph, &decisions, &opsets, &mut loops).map_err(|wrong| vec![wrong])?;
             }
         }
     }
     Err(vec![(None, Kind::EndlessCalls)])
+}
+
+/// Errors of a node in a loop's body are told of its first step.
+fn once_a_body(wrong: Vec<Wrong>, loops: &Loops) -> Vec<Wrong> {
+    let mut told: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut left: Vec<(Wrong, usize)> = Vec::new();
+    for (node, kind) in wrong {
+        let key = node.as_ref().map(|node| (loops.without_step(&node.name), node.op.clone()));
+        let at = key.filter(|(name, _)| node.as_ref().is_some_and(|node| *name != node.name));
+        match at.map(|key| *told.entry(key).or_insert(left.len())).and_then(|at| left.get_mut(at)) {
+            Some((_, others)) => *others += 1,
+            None => left.push(((node, kind), 0)),
+        }
+    }
+    let said = |((node, kind), others): (Wrong, usize)| match kind {
+        Kind::Refused { what, mend } if others > 0 => {
+            (node, Kind::Refused { what: format!("{what}, as in {others} other steps"), mend })
+        }
+        kind => (node, kind),
+    };
+    left.into_iter().map(said).collect()
 }
 
 fn warnings(of_nodes: Vec<(NodeName, String)>) -> Vec<Warning> {

@@ -244,10 +244,10 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Adds what is read, unless it is part of the instruction.
+    /// Adds what is read, unless it is part of the instruction, or empty.
     fn read(&mut self, draft: &mut Draft, node: NodeId, read: &Read) -> Result<(), Wrong> {
         let Some((value, fact)) = self.typed.input(node, ops::input_of(&read.source)) else { return Ok(()) };
-        if fact.is_immediate() {
+        if fact.is_immediate() || fact.elements() == Some(0) {
             return Ok(());
         }
         match &read.source {
@@ -325,7 +325,7 @@ impl Emitter<'_> {
         let name = &self.typed.graph.values[value].name;
         let Some(element_bits) = fact.bits(self.options.float_bits.of(kind)) else {
             let what = format!("has tensor '{name}' of text or complex numbers, or a sequence");
-            let refusal = Refusal { what, mend: "take that part out of the model".into() };
+            let refusal = Refusal::mended(what, "take that part out of the model");
             return Err(match self.typed.graph.values[value].source {
                 Source::Node(node) => self.typed.refused(node, refusal),
                 Source::Input | Source::Initializer(_) => (None, refusal.into()),

@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use super::functions::identity;
 use super::sequences::sequence;
-use super::{MOST_NODES, Renaming};
+use super::{Loops, MOST_NODES, Renaming};
 use crate::frontend::graph::{Wrong, node_name};
+use crate::frontend::inputs::tensor_of;
 use crate::frontend::ops::Refusal;
 use crate::frontend::opsets::Opsets;
-use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto};
+use crate::frontend::proto::tensor_shape_proto::{Dimension, dimension};
+use crate::frontend::proto::{self, AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 /// What inference decides of a node of the file.
 #[derive(Debug)]
@@ -39,17 +41,35 @@ pub(in super::super) enum Choice {
     Map(Vec<Vec<String>>),
 }
 
-/// Puts bodies in the place of the nodes that are decided, which come in order.
-pub(in super::super) fn control(graph: &mut GraphProto, decisions: &[Decision], opsets: &Opsets) -> Result<(), Wrong> {
+impl Choice {
+    fn is_loop(&self) -> bool {
+        match self {
+            Self::Loop(_) | Self::Scan(_) | Self::Batch { items: _, steps: _ } | Self::Map(_) => true,
+            Self::Body(_, _) | Self::Branch(_) => false,
+        }
+    }
+}
+
+/// Puts bodies in the place of the nodes that are decided, which come in order. Of loops it notes what their steps are
+/// called.
+pub(in super::super) fn control(
+    graph: &mut GraphProto,
+    decisions: &[Decision],
+    opsets: &Opsets,
+    loops: &mut Loops,
+) -> Result<(), Wrong> {
     let mut bodies = Bodies { nodes: Vec::new(), initializers: Vec::new(), opset: opsets.version("") };
     let mut decisions = decisions.iter().peekable();
     for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
         match decisions.next_if(|decision| decision.position == position) {
             None => bodies.nodes.push(node),
             Some(decision) => {
+                if decision.choice.is_loop() {
+                    node.output.iter().find(|name| !name.is_empty()).into_iter().for_each(|name| loops.insert(name));
+                }
                 let unfit = || {
                     let refusal =
-                        Refusal::new("has a body that does not fit its inputs and outputs, or too many steps");
+                        Refusal::new("has a body that does not fit its inputs and outputs, too many steps, or none");
                     (Some(node_name(&node, opsets)), refusal.into())
                 };
                 bodies
@@ -181,7 +201,10 @@ impl Bodies {
             if backwards {
                 parts.reverse();
             }
-            self.stack(parts, axis, output)?;
+            match parts.is_empty() {
+                true => self.nothing(shape.body.output.get(shape.outputs_of_steps() + i)?, axis, output)?,
+                false => self.stack(parts, axis, output)?,
+            }
         }
         Some(())
     }
@@ -228,6 +251,22 @@ impl Bodies {
             ..NodeProto::default()
         });
         Some(output)
+    }
+
+    /// What no step gave: a tensor that is 0 along a new axis. Of the others the body has to say the size.
+    fn nothing(&mut self, of_step: &ValueInfoProto, axis: i64, output: &str) -> Option<()> {
+        let tensor = tensor_of(of_step.r#type.as_ref()?)?;
+        let size = |dim: &Dimension| match dim.value {
+            Some(dimension::Value::DimValue(size)) => Some(size),
+            Some(dimension::Value::DimParam(_)) | None => None,
+        };
+        let mut dims: Vec<i64> = tensor.shape.as_ref()?.dim.iter().map(size).collect::<Option<_>>()?;
+        let end = i64::try_from(dims.len()).ok()?;
+        let at = usize::try_from(if axis < 0 { axis.checked_add(end + 1)? } else { axis }).ok()?;
+        (at <= dims.len()).then(|| dims.insert(at, 0))?;
+        let (name, data_type) = (output.to_owned(), tensor.elem_type);
+        self.constant(TensorProto { name, data_type, dims, ..TensorProto::default() });
+        Some(())
     }
 
     /// The values that the steps gave, along a new axis.
@@ -292,6 +331,11 @@ struct Scanned {
 }
 
 impl<'a> Steps<'a> {
+    /// The first output of the body that is put together rather than handed on.
+    fn outputs_of_steps(&self) -> usize {
+        usize::from(self.is_loop) + self.states.len()
+    }
+
     fn of_loop(node: &'a NodeProto, body: &'a GraphProto) -> Self {
         let states = node.input.get(2..).unwrap_or_default();
         Self { body, is_loop: true, states, scanned: Vec::new(), outputs: Vec::new() }

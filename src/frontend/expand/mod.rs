@@ -7,6 +7,7 @@
 mod control;
 mod functions;
 mod sequences;
+mod steps;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use super::proto::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 pub(super) use control::{Choice, Decision, control};
 pub(super) use functions::inline;
 pub(super) use sequences::sequences;
+pub(super) use steps::Loops;
 
 /// No model has more nodes when all is in place.
 const MOST_NODES: usize = 1 << 20;
@@ -69,13 +71,30 @@ impl Renaming {
         ValueInfoProto { name: self.name(&output.name), ..output.clone() }
     }
 
-    /// A graph within a node sees the names around it.
+    /// A graph within a node sees the names around it, save those that it has itself.
     fn attribute(&self, attribute: &AttributeProto) -> AttributeProto {
-        let graph = attribute.g.as_ref().map(|graph| GraphProto {
-            node: graph.node.iter().map(|node| self.reader(node)).collect(),
-            output: graph.output.iter().map(|output| self.result(output)).collect(),
-            ..graph.clone()
+        let graph = attribute.g.as_ref().map(|graph| {
+            let without = self.without(graph);
+            let names = without.as_ref().unwrap_or(self);
+            GraphProto {
+                node: graph.node.iter().map(|node| names.reader(node)).collect(),
+                output: graph.output.iter().map(|output| names.result(output)).collect(),
+                ..graph.clone()
+            }
         });
         AttributeProto { g: graph, ..attribute.clone() }
+    }
+
+    /// The same without the names that a graph has itself, where there are some.
+    fn without(&self, graph: &GraphProto) -> Option<Self> {
+        let inputs = graph.input.iter().map(|input| &input.name);
+        let weights = graph.initializer.iter().map(|tensor| &tensor.name);
+        let own: Vec<_> = inputs.chain(weights).chain(graph.node.iter().flat_map(|node| &node.output)).collect();
+        if !own.iter().any(|&name| self.names.contains_key(name)) {
+            return None;
+        }
+        let mut names = self.names.clone();
+        own.into_iter().for_each(|name| drop(names.remove(name)));
+        Some(Self { prefix: self.prefix.clone(), names })
     }
 }

@@ -68,24 +68,55 @@ pub(super) fn attention(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     // For each element of the output as many products as there are keys, twice.
     let lanes = all.saturating_mul(2 * lanes::MULTIPLY_ADD).min(1 << 19);
     let lowered = Lowered::by_element(cx, outputs, lanes).roughly();
-    if cx.output_count() > 3 {
-        return Ok(lowered);
-    }
     let mut body = Body::new(cx.input_count());
-    let parts = Parts {
-        q: q.split(&mut body, &Body::input(0), x.rank()),
-        k: k.split(&mut body, &Body::input(1), cx.input(1)?.rank()),
-        v: v.split(&mut body, &Body::input(2), cx.input(2)?.rank()),
-        past: cx.optional(4).zip(cx.optional(5)).map(|_| [4, 5]),
-        mask: Some(3),
+    let split = |input: usize, heads: &Heads, body: &mut Body| {
+        heads.split(body, &Body::input(input), cx.optional(input).map_or(4, Fact::rank))
     };
-    Ok(match parts.attend(cx, &mut body, &[&q, &k, &v], x.rank() == 3) {
-        Some(()) if cx.has("score_mod") || cx.has("prob_mod") => {
-            lowered.within(body).warned("has graphs for its scores, of which nothing is counted")
-        }
-        Some(()) => lowered.within(body),
-        None => lowered,
+    let mut parts =
+        Parts { q: split(0, &q, &mut body), k: split(1, &k, &mut body), v: split(2, &v, &mut body), mask: Some(3) };
+    if cx.optional(4).is_some() && cx.optional(5).is_some() {
+        let cache = Cache { size: past, total: all };
+        [parts.k, _] = cache.append(&mut body, &Body::input(4), &parts.k, k.length);
+        [parts.v, _] = cache.append(&mut body, &Body::input(5), &parts.v, v.length);
+    }
+    let present = [parts.k.clone(), parts.v.clone()];
+    let (k, v) = (Heads { length: all, ..k }, Heads { length: all, ..v });
+    let Some(attended) = parts.attend(cx, &mut body, [&q, &k, &v], x.rank() == 3) else { return Ok(lowered) };
+    let scores = &attended.scores[usize::from(cx.int("qk_matmul_output_mode")? == Some(3))];
+    attended.give(cx, &mut body, &present, scores);
+    Ok(match cx.has("score_mod") || cx.has("prob_mod") {
+        true => lowered.within(body).warned("has graphs for its scores, of which nothing is counted"),
+        false => lowered.within(body),
     })
+}
+
+/// Keys or values that are there already, and how many count with the new ones.
+#[derive(Clone, Copy)]
+pub(super) struct Cache {
+    /// How many the tensor has: where old and new share a buffer, more than count.
+    pub(super) size: u64,
+    pub(super) total: u64,
+}
+
+impl Cache {
+    /// How many there are once the new ones have come.
+    pub(super) fn grown(&self, new: u64) -> u64 {
+        if self.total.saturating_sub(new) == self.size { self.total } else { self.total.max(self.size) }
+    }
+
+    /// All of them, the new ones behind the old ones that count; and those that count.
+    pub(super) fn append(&self, body: &mut Body, past: &Wire, new: &Wire, length: u64) -> [Wire; 2] {
+        let kept = self.total.saturating_sub(length).min(self.size);
+        if kept == self.size {
+            let all = body.concat(&[past, new], -2);
+            return [all.clone(), all];
+        }
+        let old = body.slice_along(past, -2, 0, kept);
+        let rest = body.slice_along(past, -2, self.total.min(self.size), self.size);
+        let all = body.concat(&[&old, new, &rest], -2);
+        let counted = body.slice_along(&all, -2, 0, self.total);
+        [all, counted]
+    }
 }
 
 /// Queries, keys and values of a body, each `[batch, heads, length, width]`.
@@ -93,59 +124,78 @@ pub(super) struct Parts {
     pub(super) q: Wire,
     pub(super) k: Wire,
     pub(super) v: Wire,
-    /// The inputs with keys and values that are there already.
-    pub(super) past: Option<[usize; 2]>,
-    /// The input that is added to the scores, or says which count.
+    /// The input that is added to the scores, or says which count; of one that does not fit them nothing is counted.
     pub(super) mask: Option<usize>,
 }
 
+/// What attention makes.
+pub(super) struct Attended {
+    pub(super) y: Wire,
+    /// Before the softmax, and behind it, where someone asks for them.
+    pub(super) scores: [Wire; 2],
+}
+
+impl Attended {
+    /// Hands out the result, keys and values, and the scores, as many of them as the node has outputs.
+    pub(super) fn give(&self, cx: &Context<'_>, body: &mut Body, present: &[Wire; 2], scores: &Wire) {
+        let [keys, values] = present;
+        [&self.y, keys, values, scores].into_iter().take(cx.output_count()).for_each(|wire| body.output(wire));
+    }
+}
+
 impl Parts {
-    /// The scores' product, softmax, and the product with the values. Queries that share keys and values are rows of one
-    /// product. Softcap and the causal mask are part of what is done with each score, and are not counted.
-    pub(super) fn attend(self, cx: &Context<'_>, body: &mut Body, heads: &[&Heads; 3], joins: bool) -> Option<()> {
-        let [q, k, v] = *heads;
-        let Self { q: queries, k: mut keys, v: mut values, past, mask } = self;
-        let mut length = k.length;
-        if let Some([past_keys, past_values]) = past {
-            length = length.checked_add(*cx.optional(past_keys)?.shape.get(2)?)?;
-            keys = body.concat(&[&Body::input(past_keys), &keys], 2);
-            values = body.concat(&[&Body::input(past_values), &values], 2);
-        }
+    /// The scores' product, softmax, and the product with the values. Queries that share keys and values are more rows of
+    /// one product. Softcap and the causal mask are part of what is done with each score, and are not counted.
+    pub(super) fn attend(self, cx: &Context<'_>, body: &mut Body, heads: [&Heads; 3], joins: bool) -> Option<Attended> {
+        let [q, k, v] = heads;
         let shared = q.heads.checked_div(k.heads).filter(|shared| shared * k.heads == q.heads && v.heads == k.heads)?;
-        let rows = shared.checked_mul(q.length)?;
-        // Heads that share a key lie behind each other.
-        let grouped = match shared {
-            1 => queries,
-            _ => body.reshape(&queries, &[q.batch, k.heads, rows, q.width]),
-        };
-        let turned = body.transpose(&keys, &[0, 1, 3, 2]);
-        let products = body.node("MatMul", &[&grouped, &turned], Vec::new());
+        let (apart, is_shared) = ([q.batch, q.heads, q.length, k.length], shared != 1);
+        let mut turned = body.transpose(&self.k, &[0, 1, 3, 2]);
+        let (mut queries, mut values) = (self.q, self.v);
+        if is_shared {
+            queries = body.reshape(&queries, &[q.batch, k.heads, shared, q.length, q.width]);
+            turned = body.reshape(&turned, &[k.batch, k.heads, 1, k.width, k.length]);
+            values = body.reshape(&values, &[v.batch, v.heads, 1, v.length, v.width]);
+        }
+        let mask = self.mask.and_then(|input| Some((input, cx.optional(input)?)));
+        let fits = |mask: &Fact| pointwise::broadcast_shapes(&[&mask.shape, &apart]).as_deref() == Some(&apart);
+        // It is there before the product, which it joins.
+        let mask = mask.filter(|(_, mask)| fits(mask)).map(|(input, mask)| match is_shared {
+            true => (body.reshape(&Body::input(input), &by_shared_heads(&mask.shape, shared)), mask.element),
+            false => (Body::input(input), mask.element),
+        });
+        let products = body.node("MatMul", &[&queries, &turned], Vec::new());
         let scale = body.number();
         let mut scores = body.node("Mul", &[&products, &scale], Vec::new());
-        let shape = [q.batch, q.heads, q.length, length];
-        if let Some((input, mask)) = mask.and_then(|input| Some((input, cx.optional(input)?))) {
-            if pointwise::broadcast_shapes(&[&mask.shape, &shape]).as_deref() != Some(&shape) {
-                return None;
-            }
-            let apart = if shared == 1 { scores } else { body.reshape(&scores, &shape) };
-            let masked = if mask.element == ElementType::Bool {
-                body.node("Where", &[&Body::input(input), &apart, &scale], Vec::new())
-            } else {
-                body.node("Add", &[&apart, &Body::input(input)], Vec::new())
+        if let Some((mask, element)) = mask {
+            scores = match element {
+                ElementType::Bool => body.node("Where", &[&mask, &scores, &scale], Vec::new()),
+                _ => body.node("Add", &[&scores, &mask], Vec::new()),
             };
-            scores = if shared == 1 { masked } else { body.reshape(&masked, &[q.batch, k.heads, rows, length]) };
         }
         let weights = body.softmax(&scores);
         let mut y = body.node("MatMul", &[&weights, &values], Vec::new());
-        if shared != 1 {
+        let mut given = [scores, weights];
+        if is_shared {
             y = body.reshape(&y, &[q.batch, q.heads, q.length, v.width]);
+            given = given.map(|scores| body.reshape(&scores, &apart));
         }
         if joins {
             let turned = body.transpose(&y, &[0, 2, 1, 3]);
             y = body.reshape(&turned, &[q.batch, q.length, q.heads.checked_mul(v.width)?]);
         }
-        [y, keys, values].iter().take(cx.output_count()).for_each(|wire| body.output(wire));
-        Some(())
+        Some(Attended { y, scores: given })
+    }
+}
+
+/// The shape of a mask whose heads, if it has any, are apart by which keys they share.
+fn by_shared_heads(shape: &[u64], shared: u64) -> Vec<u64> {
+    match shape {
+        [outer @ .., heads, rows, columns] if *heads != 1 => {
+            [outer, &[heads / shared, shared, *rows, *columns]].concat()
+        }
+        [outer @ .., heads, rows, columns] => [outer, &[*heads, 1, *rows, *columns]].concat(),
+        _ => shape.to_vec(),
     }
 }
 
@@ -158,7 +208,8 @@ pub(super) fn linear(cx: &Context<'_>) -> Result<Lowered, Refusal> {
         Some(past) => Fact::at_run_time(past.shape.clone(), past.element),
         None => fact(vec![q.batch, v.heads, q.width, v.width]),
     };
-    let outputs = vec![fact(vec![q.batch, q.length, q.heads.saturating_mul(v.width)]), state];
+    let heads = q.heads.max(v.heads);
+    let outputs = vec![fact(vec![q.batch, q.length, heads.saturating_mul(v.width)]), state];
     Ok(Lowered::by_element(cx, outputs, q.width.saturating_mul(2 * lanes::MULTIPLY_ADD).min(1 << 19)).roughly())
 }
 
@@ -180,12 +231,13 @@ pub(super) fn rotary(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     nest.write = nest.axes(&x.shape, |axis| axis == last);
     nest.read(0, nest.write.clone());
     let column = angle(&mut nest, last, cx.input(tables[0])?.shape.last().copied().unwrap_or(1));
+    let picked = product(&[x.shape[0], x.shape[length_at]])?;
     let [batch, at] = [0, length_at].map(|axis| nest.write.0[axis].clone());
     for table in tables {
         let fact = cx.input(table)?;
         let (source, row) = match fact.shape[..] {
-            [_, width] if fact.is_constant() && cx.optional(positions).is_some() => {
-                let shape = vec![product(&[x.shape[0], x.shape[length_at]])?, width];
+            [rows, width] if fact.is_constant() && (cx.optional(positions).is_some() || rows > picked) => {
+                let shape = vec![picked, width];
                 let row = combine(0, [(&batch, signed(x.shape[length_at])?), (&at, 1)])?;
                 (Source::Rows { table, shape }, Some(vec![row]))
             }

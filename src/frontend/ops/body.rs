@@ -46,16 +46,66 @@ impl Body {
     }
 
     pub(super) fn node(&mut self, op: &str, inputs: &[&Wire], attribute: Vec<AttributeProto>) -> Wire {
-        let output = format!("{op} {}", self.graph.node.len());
+        let [output] = self.nodes("", op, inputs, attribute);
+        output
+    }
+
+    /// A node of any domain, with so many outputs.
+    pub(super) fn nodes<const N: usize>(
+        &mut self,
+        domain: &str,
+        op: &str,
+        inputs: &[&Wire],
+        attribute: Vec<AttributeProto>,
+    ) -> [Wire; N] {
+        let name = format!("{op} {}", self.graph.node.len());
+        let outputs = std::array::from_fn(|i| if i == 0 { name.clone() } else { format!("{name}.{i}") });
         self.graph.node.push(NodeProto {
-            name: output.clone(),
+            name,
             op_type: op.to_owned(),
+            domain: domain.to_owned(),
             input: inputs.iter().map(|wire| wire.0.clone()).collect(),
-            output: vec![output.clone()],
+            output: outputs.to_vec(),
             attribute,
             ..NodeProto::default()
         });
-        Wire(output)
+        outputs.map(Wire)
+    }
+
+    /// The wire of an input that a node leaves out.
+    pub(super) fn absent() -> Wire {
+        Wire(String::new())
+    }
+
+    /// The sum along an axis, which goes. Where the axis is said depends on the model's operator set.
+    pub(super) fn sum(&mut self, x: &Wire, axis: i64) -> Wire {
+        let axes = AttributeProto { name: "axes".into(), ints: vec![axis], r#type: 7, ..Default::default() };
+        let input = self.ints(&[axis]);
+        self.node("ReduceSum", &[x, &input], vec![axes, int("keepdims", 0)])
+    }
+
+    /// The elements of a weight that the file stores packed, with the number of their type.
+    pub(super) fn unpacked(&mut self, name: &str, shape: &[u64], data_type: i32) -> Wire {
+        let dims = shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        let tensor = TensorProto { data_type, dims, data_location: 1, name: name.to_owned(), ..TensorProto::default() };
+        self.graph.initializer.push(tensor);
+        Wire(name.to_owned())
+    }
+
+    /// A weight by its scales, one for so many elements along an axis.
+    pub(super) fn dequantized(&mut self, weight: &Wire, scales: &Wire, axis: i64, block: u64) -> Wire {
+        let block = i64::try_from(block).unwrap_or(i64::MAX);
+        self.node("DequantizeLinear", &[weight, scales], vec![int("axis", axis), int("block_size", block)])
+    }
+
+    /// So many zeros before and behind, along one axis of some.
+    pub(super) fn pad(&mut self, x: &Wire, rank: usize, axis: usize, before: u64, behind: u64) -> Wire {
+        let mut pads = vec![0; 2 * rank];
+        for (at, size) in [(axis, before), (rank + axis, behind)] {
+            pads[at] = i64::try_from(size).unwrap_or(i64::MAX);
+        }
+        let pads = self.ints(&pads);
+        self.node("Pad", &[x, &pads], Vec::new())
     }
 
     pub(super) fn reshape(&mut self, x: &Wire, shape: &[u64]) -> Wire {
@@ -107,7 +157,7 @@ impl Body {
         self.tensor(tensor)
     }
 
-    fn ints(&mut self, ints: &[i64]) -> Wire {
+    pub(super) fn ints(&mut self, ints: &[i64]) -> Wire {
         let dims = vec![i64::try_from(ints.len()).unwrap_or(i64::MAX)];
         self.tensor(TensorProto { data_type: 7, dims, raw_data: proto::raw(ints), ..TensorProto::default() })
     }

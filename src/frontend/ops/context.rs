@@ -22,8 +22,16 @@ pub(in super::super) struct Context<'a> {
     inputs: Vec<Option<&'a Fact>>,
     /// The version of the node's domain.
     pub(in super::super) opset: i64,
-    /// What the user says of a size that only data decides.
-    given: Option<u64>,
+    given: Given<'a>,
+}
+
+/// What the user says of an output whose size only data decides.
+#[derive(Clone, Copy, Default)]
+pub(in super::super) struct Given<'a> {
+    /// The one that is open.
+    pub(in super::super) size: Option<u64>,
+    /// Or all of them.
+    pub(in super::super) shape: Option<&'a [u64]>,
 }
 
 /// Why an operator's function refuses a node. Whoever called it knows which node that is.
@@ -32,17 +40,25 @@ pub(in super::super) struct Refusal {
     /// A sentence's end: `has …`, `needs …`.
     pub(in super::super) what: String,
     pub(in super::super) mend: Cow<'static, str>,
+    /// Whether it is only the shape of the node's output that is not known.
+    pub(in super::super) is_open: bool,
 }
 
 impl Refusal {
     /// A model that breaks the operator's rules.
     pub(in super::super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: "export the model again, or check it with onnx.checker".into() }
+        Self::mended(what, "export the model again, or check it with onnx.checker")
     }
 
     /// A model that is right, and that can't be laid out before it runs.
     pub(in super::super) fn dynamic(what: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: "export the model with fixed shapes, or simplify it".into() }
+        let mend = "export the model with fixed shapes, or simplify it";
+        Self { is_open: true, ..Self::mended(what, mend) }
+    }
+
+    /// With what to do.
+    pub(in super::super) fn mended(what: impl Into<String>, mend: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: what.into(), mend: mend.into(), is_open: false }
     }
 }
 
@@ -53,7 +69,7 @@ impl From<Refusal> for Kind {
 }
 
 impl<'a> Context<'a> {
-    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, given: Option<u64>) -> Self {
+    pub(in super::super) fn new(node: &'a Node, inputs: Vec<Option<&'a Fact>>, given: Given<'a>) -> Self {
         Self { node, inputs, opset: node.name.opset, given }
     }
 
@@ -87,7 +103,18 @@ impl<'a> Context<'a> {
 
     /// A size that only data decides: what the user says, up to a bound, and otherwise that.
     pub(super) fn bounded(&self, most: u64) -> u64 {
-        self.given.map_or(most, |given| given.min(most))
+        self.given.size.map_or(most, |given| given.min(most))
+    }
+
+    /// A shape that only data decides: what the user says, up to a bound, and otherwise that.
+    pub(super) fn bounded_shape(&self, most: &[u64]) -> Vec<u64> {
+        let given = self.given.shape.filter(|given| given.len() == most.len()).unwrap_or(most);
+        given.iter().zip(most).map(|(&given, &most)| given.min(most)).collect()
+    }
+
+    /// What the user says of the shape of the node's output.
+    pub(in super::super) fn given_shape(&self) -> Option<&'a [u64]> {
+        self.given.shape
     }
 
     /// Which value an input is, for what hands it on.

@@ -15,7 +15,7 @@ pub(super) fn einsum(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let equation: String = cx.text("equation")?.unwrap_or_default().chars().filter(|c| !c.is_whitespace()).collect();
     let unread = || {
         let what = format!("has the equation '{equation}', which does not fit its inputs or has no plain letters");
-        Refusal { what, mend: "export the model with MatMul in its place".into() }
+        Refusal::mended(what, "export the model with MatMul in its place")
     };
     let ranks = (0..cx.input_count()).map(|i| Ok(cx.input(i)?.rank())).collect::<Result<Vec<_>, Refusal>>()?;
     let (operands, output) = letters(&equation, &ranks).ok_or_else(unread)?;

@@ -178,10 +178,10 @@ pub(super) fn affine_grid(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 
 /// ImageDecoder: only the file knows how large its picture is.
 pub(super) fn decode(_: &Context<'_>) -> Result<Lowered, Refusal> {
-    Err(Refusal {
-        what: "decodes an image file, whose size only the file says".into(),
-        mend: "decode images before the model, and take the node out".into(),
-    })
+    Err(Refusal::mended(
+        "decodes an image file, whose size only the file says",
+        "decode images before the model, and take the node out",
+    ))
 }
 
 /// The input in a frame: an index of the output is `first` more than the input's. No work where nothing is padded.

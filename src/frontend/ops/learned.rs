@@ -1,7 +1,7 @@
 //! The operators of ai.onnx.ml, which come from scikit-learn and the like, and those of training.
 
 use super::context::{Context, Refusal, product, shown};
-use super::{Lowered, lanes, movement};
+use super::{Lowered, lanes, movement, trees};
 use crate::frontend::constant;
 use crate::frontend::fact::{ElementType, Fact};
 
@@ -63,8 +63,8 @@ pub(super) fn joined(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 pub(super) fn regressor(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let targets = if cx.op() == "LinearRegressor" { "targets" } else { "n_targets" };
     let element = if cx.op() == "TreeEnsemble" { cx.input(0)?.element } else { ElementType::Float(32) };
-    let fact = Fact::at_run_time(vec![rows(cx)?, cx.size(targets, 1)?], element);
-    Ok(Lowered::by_element(cx, vec![fact], lanes::MOVE).roughly())
+    let targets = cx.size(targets, 1)?;
+    by_row(cx, vec![Fact::at_run_time(vec![rows(cx)?, targets], element)], targets)
 }
 
 /// LinearClassifier, SVMClassifier, TreeEnsembleClassifier: a label for each row, and how likely each label is.
@@ -77,7 +77,17 @@ pub(super) fn classifier(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let label = if is_text { ElementType::Other } else { ElementType::Int(64) };
     let outputs =
         vec![Fact::at_run_time(vec![rows], label), Fact::at_run_time(vec![rows, count], ElementType::Float(32))];
-    Ok(Lowered::by_element(cx, outputs, lanes::MOVE).roughly())
+    by_row(cx, outputs, 1)
+}
+
+/// So many results of a row share its work: to go down each tree, a fetch and a comparison a level; a multiplication and
+/// an addition for each coefficient, or each element of a support vector.
+fn by_row(cx: &Context<'_>, outputs: Vec<Fact>, results: u64) -> Result<Lowered, Refusal> {
+    let lists = ["coefficients", "support_vectors"];
+    let coefficients = lists.iter().filter_map(|list| cx.list_length(list)).max().unwrap_or(0) as u64;
+    let work = trees::levels(cx)?.saturating_add(coefficients).saturating_mul(lanes::MULTIPLY_ADD).clamp(1, 1 << 19);
+    let what = format!("is costed as {work} vector operations for each row; what its attributes hold is not loaded");
+    Ok(Lowered::by_element(cx, outputs, work.div_ceil(results.max(1))).warned(what))
 }
 
 /// ZipMap: a map of names to numbers for each row, which are the row's.
@@ -87,10 +97,7 @@ pub(super) fn zipped(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 
 /// DictVectorizer, CastMap: maps of names to numbers, of which nobody knows the names.
 pub(super) fn mapped(_: &Context<'_>) -> Result<Lowered, Refusal> {
-    Err(Refusal {
-        what: "has a map as its input".into(),
-        mend: "take the node out, and give the model the tensor that it makes".into(),
-    })
+    Err(Refusal::mended("has a map as its input", "take the node out, and give the model the tensor that it makes"))
 }
 
 /// Adagrad, Adam, Momentum: weights, their gradients and some states in; new weights and states out.

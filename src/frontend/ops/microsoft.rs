@@ -6,7 +6,7 @@ use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, View, lanes};
 use crate::frontend::fact::{ElementType, Fact};
 use crate::frontend::view::{self, combine, compose};
-use crate::ir::{Access, Affine, Role};
+use crate::ir::Access;
 
 /// SkipLayerNormalization and its simplified form: the sum of two inputs (and a bias), normalised over the last axis.
 pub(super) fn skip_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
@@ -53,66 +53,12 @@ pub(super) fn embed_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> 
         nest.read(parameter, Access(vec![nest.write.0[2].clone()]));
     }
     nest.reads.extend([0, 1].map(|input| Read { source: Source::Input(input), access: None }));
-    let whole = Fact::at_run_time(shape, table.element);
+    // Of QEmbedLayerNormalization the tables are quantised.
+    let element = if matches!(table.element, ElementType::Int(_)) { ElementType::Float(32) } else { table.element };
+    let whole = Fact::at_run_time(shape, element);
     let mask = Fact::at_run_time(vec![batch], ElementType::Int(32));
     let warning = "which rows is known only at run time; costed as one load of as many rows as there are ids";
     Ok(Lowered::new(vec![whole.clone(), mask, whole], Form::Nest(nest)).warned(warning))
-}
-
-/// MatMulNBits: a weight of a few bits in blocks along `k`, each with a scale. Its bytes hold whole elements, so that a
-/// box of iterations touches a box of them.
-pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let (a, b) = (cx.input(0)?, cx.input(1)?);
-    let (k, n) = (cx.needed_size("K")?, cx.needed_size("N")?);
-    let (bits, block) = (cx.size("bits", 4)?, cx.needed_size("block_size")?);
-    let misfit = || {
-        let (a, b) = (shown(&a.shape), shown(&b.shape));
-        Refusal::new(format!("has inputs {a} and {b}, which do not fit {n} columns of {k} elements of {bits} bits"))
-    };
-    let in_byte = 8u64.checked_div(bits).filter(|in_byte| in_byte * bits == 8).ok_or_else(misfit)?;
-    let bytes = block.checked_div(in_byte).filter(|bytes| bytes * in_byte == block && block > 0).ok_or_else(misfit)?;
-    let blocks = k.div_ceil(block);
-    let Some((&last, outer)) = a.shape.split_last() else { return Err(misfit()) };
-    if last != k || b.shape.first() != Some(&n) || b.elements() != product(&[n, blocks, bytes]).ok() {
-        return Err(misfit());
-    }
-    let mut nest = Nest::product();
-    let mut rows = Vec::new();
-    for (i, &size) in outer.iter().enumerate() {
-        rows.push(nest.dim(&if i + 1 == outer.len() { "m".to_owned() } else { format!("batch{i}") }, size, Role::M));
-    }
-    let column = nest.kept("n", n, Role::N);
-    // Zero points are packed like elements, several blocks to a byte.
-    let is_packed = cx.optional(3).is_some_and(|zeros| zeros.element == ElementType::Int(8));
-    let shared = if is_packed && blocks.is_multiple_of(in_byte) { in_byte } else { 1 };
-    let of_zeros = nest.dim(if shared == 1 { "block" } else { "blocks" }, blocks / shared, Role::K);
-    let group = match shared {
-        1 => of_zeros.clone(),
-        _ => combine(0, [(&of_zeros, signed(shared)?), (&nest.dim("block", shared, Role::K), 1)])?,
-    };
-    let byte = nest.dim("byte", bytes, Role::K);
-    let part = nest.dim("part", in_byte, Role::K);
-    let inner = combine(0, [(&group, signed(block)?), (&byte, signed(in_byte)?), (&part, 1)])?;
-    nest.read(0, Access([rows.clone(), vec![inner]].concat()));
-    let packed = Access(vec![column.clone(), group.clone(), byte]);
-    nest.reads.push(Read { source: Source::Input(1), access: (b.rank() == 3).then_some(packed) });
-    let in_column = |parameter: &Fact, count: u64, index: Affine| match parameter.rank() {
-        1 => {
-            combine(0, [(&column, signed(count)?), (&index, 1)]).map(|index| Access(vec![index])).map_err(Refusal::from)
-        }
-        _ => Ok(Access(vec![column.clone(), index])),
-    };
-    nest.read(2, in_column(cx.input(2)?, blocks, group)?);
-    if let Some(zeros) = cx.optional(3) {
-        let access = in_column(zeros, blocks / shared, of_zeros)?;
-        let is_whole = is_packed && shared != in_byte;
-        nest.reads.push(Read { source: Source::Input(3), access: (!is_whole).then_some(access) });
-    }
-    nest.reads.push(Read { source: Source::Input(4), access: None });
-    nest.read(5, Access(vec![column.clone()]));
-    nest.write = Access([rows, vec![column]].concat());
-    let shape = [outer, &[n]].concat();
-    Ok(Lowered::new(vec![Fact::at_run_time(shape, a.element)], Form::Nest(nest)))
 }
 
 /// BiasSplitGelu: to the last axis a bias is added, and its first half multiplied by the GELU of its second.
@@ -205,17 +151,41 @@ pub(super) fn quantized_choose(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 
 /// MatMulIntegerToFloat: whole numbers in, floats out.
 pub(super) fn matmul_to_float(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    biased(cx, 6)
+    biased(cx, 6, ElementType::Float(32))
 }
 
 /// DynamicQuantizeMatMul: floats are quantised on the way in.
 pub(super) fn dynamic_matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    biased(cx, 4)
+    biased(cx, 4, ElementType::Float(32))
 }
 
-/// The product of the first two inputs in floats, and where it is there what is added to each row.
-fn biased(cx: &Context<'_>, bias: usize) -> Result<Lowered, Refusal> {
-    let mut lowered = super::matmul::multiply(cx, [0, 1], ElementType::Float(32))?;
+/// GemmFastGelu: the GELU is free behind the product.
+pub(super) fn matmul_gelu(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    biased(cx, 2, cx.input(0)?.element)
+}
+
+/// GemmFloat8: whatever the operands, the result is of the type that is asked for.
+pub(super) fn gemm_float8(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    super::matmul::general(cx, [0, 1, 2], cx.element_or("dtype", ElementType::Float(32))?)
+}
+
+/// RelativePositionBias: a bias for each head, query and key, out of a table of distances.
+pub(super) fn position_bias(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let table = cx.input(0)?;
+    let &[_, heads] = &table.shape[..] else {
+        return Err(Refusal::new(format!("has a table {}; only two dimensions are known", shown(&table.shape))));
+    };
+    let (queries, keys) = (cx.sizes(1)?, cx.sizes(2)?);
+    let (&[queries], &[keys]) = (&queries[..], &keys[..]) else {
+        return Err(Refusal::new("has lengths that are not one number each"));
+    };
+    let fact = Fact::at_run_time(vec![1, heads, queries, keys], table.element);
+    Ok(Lowered::by_element(cx, vec![fact], lanes::MOVE))
+}
+
+/// The product of the first two inputs, and where it is there what is added to each row.
+fn biased(cx: &Context<'_>, bias: usize, element: ElementType) -> Result<Lowered, Refusal> {
+    let mut lowered = super::matmul::multiply(cx, [0, 1], element)?;
     if let (Form::Nest(nest), Some(_)) = (&mut lowered.form, cx.optional(bias)) {
         let column = nest.write.0.last().cloned();
         nest.read(bias, Access(column.into_iter().collect()));
@@ -226,7 +196,7 @@ fn biased(cx: &Context<'_>, bias: usize) -> Result<Lowered, Refusal> {
 /// FusedMatMul: either operand's last two dimensions turned round.
 pub(super) fn fused_matmul(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     if cx.flag("transBatchA", false)? || cx.flag("transBatchB", false)? {
-        return Err(Refusal::dynamic("turns its batch dimensions round"));
+        return Err(Refusal::mended("turns its batch dimensions round", "export the model without that fusion"));
     }
     super::matmul::turned(cx, [cx.flag("transA", false)?, cx.flag("transB", false)?])
 }

@@ -10,6 +10,7 @@ mod context;
 mod conv;
 mod detect;
 mod einsum;
+mod experts;
 mod gather;
 mod image;
 pub(super) mod lanes;
@@ -21,10 +22,14 @@ mod movement;
 mod nest;
 mod nhwc;
 mod normalize;
+mod open;
 mod packed;
+mod packed_weights;
 mod pointwise;
 mod pool;
+mod projected;
 mod quantize;
+mod ragged;
 mod random;
 mod recurrent;
 mod reduce;
@@ -37,6 +42,7 @@ mod signal;
 mod table;
 mod text;
 mod transpose;
+mod trees;
 mod window;
 
 use super::fact::Fact;
@@ -45,10 +51,11 @@ use super::view;
 use crate::ir::Access;
 
 pub(super) use body::Body;
-pub(super) use context::{Context, Refusal, shown};
+pub(super) use context::{Context, Given, Refusal, shown};
 pub(super) use lanes::{MOVE, QUANTIZE};
 pub(super) use movement::shifted;
 pub(super) use nest::{Nest, Read, Source, input_of};
+pub(super) use open::{element_of, example, open};
 pub(super) use sequence::MOST_ITEMS;
 pub(super) use table::OPS;
 
@@ -89,6 +96,10 @@ pub(super) enum Note {
     Size(String),
     /// A size that only data decides is at most this.
     Bound(&'static str),
+    /// So is a whole shape.
+    BoundShape(&'static str),
+    /// Of a shape that was given.
+    Open(String),
 }
 
 /// The work of an operator.
@@ -183,6 +194,11 @@ impl Lowered {
         self.warned("is costed as a few vector operations for each element of its output")
     }
 
+    /// Whether only data decides the shape of what it makes.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.warning, Some(Note::Open(_) | Note::BoundShape(_)))
+    }
+
     /// The same work, of which data decides how much there is, up to a bound: [`Context::bounded`].
     fn at_most(self, what: &'static str) -> Self {
         Self { warning: Some(Note::Bound(what)), ..self }
@@ -231,15 +247,22 @@ mod tests {
         text
     }
 
+    /// One test writes both tables, for two would each write back what the other's was.
     #[test]
-    fn the_docs_list_every_operator() {
+    fn the_docs_have_the_tables() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operators.md");
         let docs = std::fs::read_to_string(path).unwrap();
-        let (head, list) = docs.split_once("UPDATE_DOCS=1 -->\n").unwrap();
+        let mut written = docs.clone();
+        for (begin, table) in [("<!-- lane operations:", lanes::table()), ("<!-- operators:", listed())] {
+            let (head, rest) = written.split_once(begin).unwrap();
+            let (said, rest) = rest.split_once("-->\n").unwrap();
+            let (_, tail) = rest.split_once("\n<!-- end -->").unwrap();
+            written = format!("{head}{begin}{said}-->\n{table}\n<!-- end -->{tail}");
+        }
         if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(path, format!("{head}UPDATE_DOCS=1 -->\n{}", listed())).unwrap();
+            std::fs::write(path, written).unwrap();
         } else {
-            assert_eq!(list, listed(), "run this test with UPDATE_DOCS=1");
+            assert_eq!(docs, written, "run this test with UPDATE_DOCS=1");
         }
     }
 }

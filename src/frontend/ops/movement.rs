@@ -1,7 +1,7 @@
 //! Operators that only move elements: each output is an input seen through an index map.
 
 use super::context::{Context, Refusal, axes, axis, shown, signed};
-use super::{Form, Lowered, View, pointwise};
+use super::{Form, Lowered, Note, View, lanes, pointwise};
 use crate::frontend::constant;
 use crate::frontend::fact::{ElementType, Fact, Known, elements};
 use crate::frontend::view;
@@ -112,6 +112,13 @@ pub(super) fn transpose(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 /// Slice: starts, ends, axes and steps, as inputs since version 10.
 pub(super) fn slice(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let x = cx.input(0)?;
+    if cx.opset >= 10
+        && (1..cx.input_count()).any(|input| cx.optional(input).is_some_and(|fact| fact.as_ints().is_none()))
+    {
+        let fact = Fact::at_run_time(cx.bounded_shape(&x.shape), x.element);
+        let lowered = Lowered::by_element(cx, vec![fact], lanes::MOVE);
+        return Ok(Lowered { warning: Some(Note::BoundShape("all of what it slices")), ..lowered });
+    }
     let (starts, ends, given_axes, steps) = match cx.opset < 10 {
         true => (cx.int_list("starts")?, cx.int_list("ends")?, cx.int_list("axes")?, None),
         false => (Some(cx.ints(1)?), Some(cx.ints(2)?), cx.optional_ints(3)?, cx.optional_ints(4)?),

@@ -17,6 +17,19 @@ pub(super) fn softmax(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     whole_axes(cx, lanes::SOFTMAX, |i| i == at || (is_old && i > at))
 }
 
+/// BiasSoftmax: over all axes from one on, with a bias added that broadcasts.
+pub(super) fn bias_softmax(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let (x, bias) = (cx.input(0)?, cx.input(1)?);
+    let at = axis(cx.int("axis")?.unwrap_or(1), x.rank())?;
+    let mut lowered = whole_axes(cx, lanes::of(cx.op()), |i| i >= at)?;
+    if let Form::Nest(nest) = &mut lowered.form {
+        let fits = super::pointwise::broadcast_shapes(&[&bias.shape, &x.shape]).as_ref() == Some(&x.shape);
+        let access = if fits { Some(compose(&view::broadcast(&bias.shape, &x.shape), &nest.write)?) } else { None };
+        nest.reads.push(super::Read { source: super::Source::Input(1), access });
+    }
+    Ok(lowered)
+}
+
 /// LpNormalization: over one axis.
 pub(super) fn lp_normalization(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let at = axis(cx.int("axis")?.unwrap_or(-1), cx.input(0)?.rank())?;

@@ -1,176 +1,248 @@
-//! Attention as ONNX Runtime's optimizers write it: heads packed side by side, or queries, keys and values packed into one
-//! input, or the weights that make them.
+//! Attention as ONNX Runtime's optimizers write it over queries, keys and values: heads side by side, apart already, or
+//! packed into one input. `projected` has those with the weights that make them, `ragged` those without padding.
 
-use super::attention::{Heads, Parts};
+use super::attention::{Cache, Heads, Parts};
 use super::body::{Body, Wire};
 use super::context::{Context, Refusal, shown};
 use super::{Lowered, lanes};
-use crate::frontend::fact::Fact;
+use crate::frontend::fact::{ElementType, Fact};
 
-/// MultiHeadAttention: keys and values may come as heads already; a bias for all three. Of a key padding mask nothing is
-/// counted.
-pub(super) fn multi_head(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let lowered = roughly(cx)?;
-    let heads = cx.needed_size("num_heads")?;
-    let of = |input| Heads::packed(cx.optional(input)?, heads);
-    let (Some(q), Some(k), Some(v)) = (of(0), of(1), of(2)) else { return Ok(lowered) };
-    let mut body = Body::new(cx.input_count());
-    let mut inputs = [0, 1, 2].map(Body::input);
-    if cx.optional(3).is_some() {
-        let mut from = 0u64;
-        for (input, heads) in inputs.iter_mut().zip([&q, &k, &v]) {
-            let to = from.saturating_add(heads.heads.saturating_mul(heads.width));
-            let bias = body.slice(&Body::input(3), from, to);
-            *input = body.node("Add", &[input, &bias], Vec::new());
-            from = to;
-        }
-    }
-    let rank = |input: usize| cx.optional(input).map_or(3, Fact::rank);
-    let parts = Parts {
-        q: q.split(&mut body, &inputs[0], rank(0)),
-        k: k.split(&mut body, &inputs[1], rank(1)),
-        v: v.split(&mut body, &inputs[2], rank(2)),
-        past: cx.optional(6).zip(cx.optional(7)).map(|_| [6, 7]),
-        mask: Some(5),
-    };
-    Ok(finished(cx, lowered, body, parts, [&q, &k, &v]))
+/// Queries, keys or values of a body, `[batch, heads, length, width]`, and what they are.
+pub(super) type Part = (Wire, Heads);
+
+/// Which inputs an operator of the kind of MultiHeadAttention has beside queries, keys and values.
+struct Places {
+    bias: usize,
+    mask: usize,
+    past: [usize; 2],
+    /// How many old keys count, where old and new ones share a buffer.
+    past_length: usize,
 }
 
-/// GroupQueryAttention: one input may hold queries, keys and values. Of the rotation of queries and keys nothing is
-/// counted.
-pub(super) fn group_query(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let lowered = roughly(cx)?;
-    let (heads, kv_heads) = (cx.needed_size("num_heads")?, cx.needed_size("kv_num_heads")?);
+/// MultiHeadAttention: a bias for all three. Of a key padding mask nothing is counted.
+pub(super) fn multi_head(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    of_heads(cx, &Places { bias: 3, mask: 5, past: [6, 7], past_length: 8 })
+}
+
+/// DecoderMaskedMultiHeadAttention: the same of one token.
+pub(super) fn masked_multi_head(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    of_heads(cx, &Places { bias: 10, mask: 4, past: [5, 6], past_length: 7 })
+}
+
+fn of_heads(cx: &Context<'_>, places: &Places) -> Result<Lowered, Refusal> {
+    let heads = cx.needed_size("num_heads")?;
     let mut body = Body::new(cx.input_count());
-    let x = cx.input(0)?;
-    let (inputs, heads) = match (cx.optional(1), cx.optional(2)) {
-        (Some(k), Some(v)) => {
-            let heads = [Heads::packed(x, heads), Heads::packed(k, kv_heads), Heads::packed(v, kv_heads)];
-            ([0, 1, 2].map(Body::input), heads)
+    let parts = match (&cx.input(0)?.shape[..], cx.optional(1).map(|keys| &keys.shape[..]), cx.optional(2)) {
+        (&[batch, length, heads, 3, width], _, _) => {
+            let all = Heads { batch, heads, length, width };
+            let part = |at: u64| Some((one_of(&mut body, &Body::input(0), at, &all), all));
+            [0, 1, 2].map(part)
         }
+        (_, Some(&[batch, length, heads, 2, width]), _) => {
+            let both = Heads { batch, heads, length, width };
+            let [k, v] = [0, 1].map(|at| Some((one_of(&mut body, &Body::input(1), at, &both), both)));
+            [apart(cx, &mut body, 0, heads, None), k, v]
+        }
+        (&[_, _, all], None, _) => beside(cx, &mut body, 0, [heads; 3], [all / 3; 3]),
+        (_, _, _) => {
+            let mut from = 0u64;
+            let mut part = |input: usize| {
+                let width = cx.optional(input).filter(|fact| fact.rank() == 3).map_or(0, |fact| fact.shape[2]);
+                let bias = (from, from.saturating_add(width));
+                from = bias.1;
+                apart(cx, &mut body, input, heads, cx.optional(places.bias).map(|_| (places.bias, bias)))
+            };
+            [part(0), part(1), part(2)]
+        }
+    };
+    let [Some(q), Some(k), Some(v)] = parts else { return Err(misfit(cx)) };
+    let cache = match cx.optional(places.past[0]) {
+        Some(past) => {
+            let size = past.shape.get(2).copied().unwrap_or(0);
+            let past_length = cx.optional(places.past_length).map(|fact| known(Some(fact)));
+            let total = match past_length {
+                Some(past) => past.and_then(|past| past.checked_add(k.1.length)).unwrap_or(size.max(k.1.length)),
+                None => size.checked_add(k.1.length).ok_or_else(|| misfit(cx))?,
+            };
+            Some((places.past, Cache { size, total }, past_length == Some(None)))
+        }
+        None => None,
+    };
+    finished(cx, body, [q, k, v], cache, Some(places.mask))
+}
+
+/// GroupQueryAttention: one input may hold queries, keys and values.
+pub(super) fn group_query(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    grouped(cx, 6, 7, Some(10))
+}
+
+/// SparseAttention: the same; which blocks of keys count is not looked at, but all do.
+pub(super) fn sparse(cx: &Context<'_>) -> Result<Lowered, Refusal> {
+    let lowered = grouped(cx, 7, 9, None)?;
+    Ok(lowered.warned("attends to some blocks of its keys; it is costed as if to all of them"))
+}
+
+/// Heads of queries that share keys and values, whose total length is an input, as are tables that turn them.
+fn grouped(cx: &Context<'_>, total_at: usize, tables: usize, mask: Option<usize>) -> Result<Lowered, Refusal> {
+    let mut body = Body::new(cx.input_count());
+    let [mut q, mut k, v] = heads_that_share(cx, &mut body)?;
+    if cx.flag("do_rotary", false)? && cx.optional(tables).is_some() {
+        let turned = |x: &Wire, body: &mut Body| {
+            body.node("RotaryEmbedding", &[x, &Body::input(tables), &Body::input(tables + 1)], Vec::new())
+        };
+        q.0 = turned(&q.0, &mut body);
+        k.0 = turned(&k.0, &mut body);
+    }
+    let cache = match cx.optional(3) {
+        Some(past) => {
+            let size = past.shape.get(2).copied().unwrap_or(0);
+            let given = known(cx.optional(total_at)).filter(|&total| total >= k.1.length);
+            let is_shared = cx.op() == "SparseAttention";
+            let most = if is_shared { Some(size) } else { size.checked_add(k.1.length) };
+            let total = given.or(most).ok_or_else(|| misfit(cx))?;
+            Some(([3, 4], Cache { size, total: total.max(k.1.length) }, given.is_none() && is_shared))
+        }
+        None => None,
+    };
+    finished(cx, body, [q, k, v], cache, mask)
+}
+
+/// Queries, keys and values in an input each, or in the first side by side.
+pub(super) fn heads_that_share(cx: &Context<'_>, body: &mut Body) -> Result<[Part; 3], Refusal> {
+    let (heads, kv_heads) = (cx.needed_size("num_heads")?, cx.needed_size("kv_num_heads")?);
+    let x = cx.input(0)?;
+    let parts = match (cx.optional(1), cx.optional(2)) {
+        (Some(_), Some(_)) => [(0, heads), (1, kv_heads), (2, kv_heads)].map(|(at, n)| apart(cx, body, at, n, None)),
         (_, _) => {
             let all = heads.saturating_add(kv_heads.saturating_mul(2));
-            let Some(whole) = Heads::packed(x, all) else { return Ok(lowered) };
-            let bounds = [0, heads, heads.saturating_add(kv_heads), all].map(|at| at.saturating_mul(whole.width));
-            let part = |i: usize, body: &mut Body| body.slice(&Body::input(0), bounds[i], bounds[i + 1]);
-            let inputs = [part(0, &mut body), part(1, &mut body), part(2, &mut body)];
-            (inputs, [heads, kv_heads, kv_heads].map(|heads| Some(Heads { heads, ..whole })))
+            let width = x.shape.last().and_then(|last| last.checked_div(all)).unwrap_or(0);
+            let counts = [heads, kv_heads, kv_heads];
+            beside(cx, body, 0, counts, counts.map(|heads| heads.saturating_mul(width)))
         }
     };
-    let [Some(q), Some(k), Some(v)] = heads else { return Ok(lowered) };
-    let split = |heads: &Heads, input: &Wire, body: &mut Body| heads.split(body, input, 3);
-    let parts = Parts {
-        q: split(&q, &inputs[0], &mut body),
-        k: split(&k, &inputs[1], &mut body),
-        v: split(&v, &inputs[2], &mut body),
-        past: cx.optional(3).zip(cx.optional(4)).map(|_| [3, 4]),
-        mask: None,
+    match parts {
+        [Some(q), Some(k), Some(v)] => Ok([q, k, v]),
+        _ => Err(misfit(cx)),
+    }
+}
+
+/// An input with heads, to which part of a bias is added.
+fn apart(
+    cx: &Context<'_>,
+    body: &mut Body,
+    input: usize,
+    heads: u64,
+    bias: Option<(usize, (u64, u64))>,
+) -> Option<Part> {
+    let fact = cx.optional(input)?;
+    let of = Heads::packed(fact, heads)?;
+    let mut x = Body::input(input);
+    if let Some((bias, (from, to))) = bias.filter(|_| fact.rank() == 3) {
+        let bias = body.slice(&Body::input(bias), from, to);
+        x = body.node("Add", &[&x, &bias], Vec::new());
+    }
+    Some((of.split(body, &x, fact.rank()), of))
+}
+
+/// Parts of so many heads and such widths, side by side in an input `[batch, length, all]`.
+fn beside(cx: &Context<'_>, body: &mut Body, input: usize, heads: [u64; 3], widths: [u64; 3]) -> [Option<Part>; 3] {
+    let Some(&[batch, length, all]) = cx.optional(input).map(|fact| &fact.shape[..]) else {
+        return [None, None, None];
     };
-    Ok(finished(cx, lowered, body, parts, [&q, &k, &v]))
+    let mut from = 0u64;
+    let parts = [0, 1, 2].map(|i| {
+        let (heads, to) = (heads[i], from.checked_add(widths[i]).filter(|&to| to <= all)?);
+        let width = widths[i].checked_div(heads).filter(|width| width * heads == widths[i])?;
+        let of = Heads { batch, heads, length, width };
+        let part = body.slice(&Body::input(input), from, to);
+        from = to;
+        Some((of.split(body, &part, 3), of))
+    });
+    if from == all { parts } else { [None, None, None] }
 }
 
-/// Attention: the weights that make queries, keys and values of the input, side by side. Of a mask's index nothing is
-/// counted.
-pub(super) fn projected(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let mut body = Body::new(cx.input_count());
-    let made = body.node("MatMul", &[&Body::input(0), &Body::input(1)], Vec::new());
-    attended(cx, body, made, 4, Some(5))
+/// One of those that a value `[batch, length, heads, n, width]` has behind each other for each head.
+pub(super) fn one_of(body: &mut Body, x: &Wire, at: u64, heads: &Heads) -> Wire {
+    let part = body.slice_along(x, 3, at, at + 1);
+    let apart = body.reshape(&part, &[heads.batch, heads.length, heads.heads, heads.width]);
+    body.transpose(&apart, &[0, 2, 1, 3])
 }
 
-/// QAttention: the same of whole numbers, whose product is scaled.
-pub(super) fn quantized(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let mut body = Body::new(cx.input_count());
-    let sums = body.node("MatMulInteger", &[&Body::input(0), &Body::input(1)], Vec::new());
-    let floats = body.float(&sums);
-    // Of the weight: one scale for all, or for each column.
-    let made = body.node("Mul", &[&floats, &Body::input(4)], Vec::new());
-    attended(cx, body, made, 8, None)
-}
-
-/// Attention of queries, keys and values that were made side by side, and lack their bias. `past` is the input with keys
-/// and values that are there already, `mask` the one that is added to the scores.
-fn attended(
+/// Puts new keys and values behind the old ones, and attends to those that count.
+fn finished(
     cx: &Context<'_>,
     mut body: Body,
-    made: Wire,
-    past: usize,
+    [(q, q_heads), (mut k, mut k_heads), (mut v, mut v_heads)]: [Part; 3],
+    cache: Option<([usize; 2], Cache, bool)>,
     mask: Option<usize>,
 ) -> Result<Lowered, Refusal> {
-    let lowered = roughly(cx)?;
-    let heads = cx.needed_size("num_heads")?;
-    let all = cx.input(1)?.shape.last().copied().unwrap_or(0);
-    let given = cx.int_list("qkv_hidden_sizes")?.unwrap_or_default();
-    let widths = match given.iter().map(|&width| u64::try_from(width).ok()).collect::<Option<Vec<_>>>().as_deref() {
-        Some(&[q, k, v]) => [q, k, v],
-        Some(_) | None => [all / 3; 3],
-    };
-    let &[batch, length, _] = &cx.input(0)?.shape[..] else { return Ok(lowered) };
-    let has_past = cx.optional(past).is_some() || cx.output_count() > 1;
-    if has_past || widths.iter().try_fold(0u64, |sum, &width| sum.checked_add(width)) != Some(all) || heads == 0 {
-        return Ok(lowered);
-    }
-    let made = match cx.optional(2) {
-        Some(_) => body.node("Add", &[&made, &Body::input(2)], Vec::new()),
-        None => made,
-    };
-    let mut from = 0;
-    let parts = widths.map(|width| {
-        let heads = Heads { batch, heads, length, width: width / heads };
-        let part = body.slice(&made, from, from + width);
-        from += width;
-        (heads.split(&mut body, &part, 3), heads)
-    });
-    let [(q, q_heads), (k, k_heads), (v, v_heads)] = parts;
-    let parts = Parts { q, k, v, past: None, mask };
-    Ok(finished(cx, lowered, body, parts, [&q_heads, &k_heads, &v_heads]))
-}
-
-fn finished(cx: &Context<'_>, lowered: Lowered, mut body: Body, parts: Parts, heads: [&Heads; 3]) -> Lowered {
-    match parts.attend(cx, &mut body, &heads, true) {
-        Some(()) if cx.output_count() <= 3 => lowered.within(body),
-        Some(()) | None => lowered,
-    }
-}
-
-/// The shapes of all of them, costed for each element of the output.
-fn roughly(cx: &Context<'_>) -> Result<Lowered, Refusal> {
-    let x = cx.input(0)?;
-    let &[batch, length, width] = &x.shape[..] else {
-        return Err(Refusal::new(format!("has input {}; only three dimensions are known", shown(&x.shape))));
-    };
-    let heads = cx.needed_size("num_heads")?.max(1);
-    let fact = |shape: Vec<u64>| Fact::at_run_time(shape, x.element);
-    let packs_weights = matches!(cx.op(), "Attention" | "QAttention");
-    let (past_at, kv_heads) = match cx.op() {
-        "Attention" => (4, heads),
-        "QAttention" => (8, heads),
-        "GroupQueryAttention" => (3, cx.needed_size("kv_num_heads")?),
-        _ => (6, heads),
-    };
-    let element = if cx.op() == "QAttention" { cx.input(3)?.element } else { x.element };
-    // Where there are no keys, the queries hold keys and values too.
-    let (q_width, new) = match (packs_weights, cx.optional(1).filter(|_| !packs_weights)) {
-        (true, _) => (cx.input(1)?.shape.last().map_or(0, |all| all / 3), length),
-        (false, None) => {
-            let all = heads.saturating_add(kv_heads.saturating_mul(2)).max(1);
-            (width / all * heads, length)
+    let mut present = [k.clone(), v.clone()];
+    let (mut grown, mut warning) = (k_heads.length, None);
+    if let Some((inputs, cache, is_bound)) = cache {
+        let fits = |(&input, heads): (&usize, &Heads)| {
+            let shape = cx.optional(input).map(|past| &past.shape[..]);
+            shape == Some(&[heads.batch, heads.heads, cache.size, heads.width])
+        };
+        if !inputs.iter().zip([&k_heads, &v_heads]).all(fits) {
+            return Err(misfit(cx));
         }
-        (false, Some(keys)) => (width, keys.shape.get(keys.rank().saturating_sub(2)).copied().unwrap_or(length)),
-    };
-    let past = cx.optional(past_at).and_then(|past| past.shape.get(past.rank().checked_sub(2)?).copied()).unwrap_or(0);
-    let all = new.checked_add(past).ok_or_else(|| Refusal::new("has sizes that are out of range"))?;
-    let head = q_width / heads;
-    let present = match packs_weights {
-        true => vec![2, batch, heads, all, head],
-        false => vec![batch, kv_heads, all, head],
-    };
-    let v_width = cx
-        .optional(2)
-        .filter(|v| !packs_weights && v.rank() == 3)
-        .map_or(q_width, |v| v.shape[2] / kv_heads.max(1) * heads);
-    let y = Fact::at_run_time(vec![batch, length, v_width], element);
-    let outputs = vec![y, fact(present.clone()), fact(present)];
-    let projections = if packs_weights { width } else { 0 };
-    let lanes = all.saturating_mul(2).saturating_add(projections.saturating_mul(3)).saturating_mul(lanes::MULTIPLY_ADD);
-    Ok(Lowered::by_element(cx, outputs, lanes.min(1 << 19)).roughly())
+        grown = cache.grown(k_heads.length);
+        let old = inputs.map(Body::input);
+        [present[0], k] = cache.append(&mut body, &old[0], &k, k_heads.length);
+        [present[1], v] = cache.append(&mut body, &old[1], &v, v_heads.length);
+        let size = cache.size;
+        let all = || format!("shares a buffer of {size} between old and new keys; all are taken to count, the most");
+        warning = is_bound.then(all);
+        (k_heads.length, v_heads.length) = (cache.total, cache.total);
+    }
+    let window = cx.int("local_window_size")?.and_then(|window| u64::try_from(window).ok()).filter(|&size| size > 0);
+    match window.filter(|&window| window < k_heads.length) {
+        Some(window) if q_heads.length == 1 => {
+            [k, v] = [k, v].map(|all| body.slice_along(&all, -2, k_heads.length - window, k_heads.length));
+            (k_heads.length, v_heads.length) = (window, window);
+        }
+        Some(window) => {
+            warning = Some(format!("looks {window} tokens back; it is costed as if each looked at all of them"));
+        }
+        None => {}
+    }
+    let facts = outputs(cx, [&q_heads, &k_heads, &v_heads], grown);
+    let parts = Parts { q, k, v, mask };
+    let attended = parts.attend(cx, &mut body, [&q_heads, &k_heads, &v_heads], true).ok_or_else(|| misfit(cx))?;
+    let is_behind = cx.op() != "GroupQueryAttention" || cx.int("qk_output")? == Some(2);
+    attended.give(cx, &mut body, &present, &attended.scores[usize::from(is_behind)]);
+    let lowered = Lowered::by_element(cx, facts, lanes::MOVE).within(body);
+    Ok(match warning {
+        Some(warning) => lowered.warned(warning),
+        None => lowered,
+    })
+}
+
+/// The result, keys and values as they are then, and the scores.
+fn outputs(cx: &Context<'_>, [q, k, v]: [&Heads; 3], grown: u64) -> Vec<Fact> {
+    let element = cx.optional(0).map_or(ElementType::Float(32), |x| x.element);
+    let fact = |shape: Vec<u64>| Fact::at_run_time(shape, element);
+    vec![
+        fact(vec![q.batch, q.length, q.heads.saturating_mul(v.width)]),
+        fact(vec![k.batch, k.heads, grown, k.width]),
+        fact(vec![v.batch, v.heads, grown, v.width]),
+        fact(vec![q.batch, q.heads, q.length, k.length]),
+    ]
+}
+
+/// The one number of an input that is known.
+pub(super) fn known(fact: Option<&Fact>) -> Option<u64> {
+    match fact?.as_ints()? {
+        &[number] => u64::try_from(number).ok(),
+        _ => None,
+    }
+}
+
+/// Inputs that are not made of heads, or do not fit each other.
+pub(super) fn misfit(cx: &Context<'_>) -> Refusal {
+    let shapes = (0..cx.input_count().min(3)).filter_map(|input| Some(shown(&cx.optional(input)?.shape)));
+    Refusal::new(format!(
+        "has inputs {} and others that are not made of fitting heads",
+        shapes.collect::<Vec<_>>().join(", ")
+    ))
 }

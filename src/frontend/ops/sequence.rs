@@ -75,7 +75,10 @@ pub(super) fn split(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     if sizes.iter().try_fold(0u64, |sum, &part| sum.checked_add(part)) != Some(size) {
         return Err(Refusal::new(format!("splits {} along axis {at} into parts {sizes:?}", shown(&x.shape))));
     }
-    let keeps = cx.optional(1).is_some() || cx.flag("keepdims", true)?;
+    // The standard keeps the axis whatever `keepdims` says; ONNX Runtime does not where the number 1 is given, as PyTorch's
+    // exporter writes `unbind`.
+    let is_by_one = |parts: &Fact| parts.rank() == 0 && parts.as_ints() == Some(&[1]);
+    let keeps = !cx.optional(1).is_none_or(is_by_one) || cx.flag("keepdims", true)?;
     let (mut body, mut from, mut parts) = (Body::new(cx.input_count()), 0, Vec::new());
     for size in sizes {
         let mut part = body.slice_along(&Body::input(0), signed(at as u64)?, from, from + size);

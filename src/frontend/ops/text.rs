@@ -18,10 +18,10 @@ pub(super) fn normalizer(cx: &Context<'_>) -> Result<Lowered, Refusal> {
 
 /// StringSplit: only the text says how many parts there are.
 pub(super) fn split(_: &Context<'_>) -> Result<Lowered, Refusal> {
-    Err(Refusal {
-        what: "splits text, of which only the text says how many parts there are".into(),
-        mend: "split text before the model, and take the node out".into(),
-    })
+    Err(Refusal::mended(
+        "splits text, of which only the text says how many parts there are",
+        "split text before the model, and take the node out",
+    ))
 }
 
 /// TfIdfVectorizer: a count for each word or sequence of words.

@@ -2,9 +2,12 @@
 //! case here.
 //!
 //! The inputs are of shapes that `docs/ContribOperators.md` of ONNX Runtime gives them, and the outputs' shapes and types
-//! are those that ONNX Runtime 1.18.1 computed for these inputs (what its CPU does not compute, as QLinearReduceMean and
-//! GroupNorm, is as stated). Multiply-accumulates and bytes of weights are products of the sizes.
+//! are those that ONNX Runtime 1.18.1, of attention, experts and weights in blocks 1.32.0, computed for these inputs (what
+//! its CPU does not compute, as QLinearReduceMean, GroupNorm and PagedAttention, is as stated). Multiply-accumulates and
+//! bytes of weights are products of the sizes.
 
+mod attention;
+#[path = "../frontend_models/mod.rs"]
 mod frontend_models;
 
 use std::collections::BTreeSet;
@@ -12,7 +15,7 @@ use std::collections::BTreeSet;
 use frontend_models::{Graph, int, ints};
 use layerweaver::frontend::{Options, parse};
 use layerweaver::ir::{Op, TensorKind};
-use onnx_protobuf::{AttributeProto, Message, OperatorSetIdProto};
+use onnx_protobuf::{AttributeProto, Message, OperatorSetIdProto, attribute_proto::AttributeType};
 
 /// Numbers of `TensorProto.DataType`.
 const UINT8: i32 = 2;
@@ -20,6 +23,8 @@ const INT8: i32 = 3;
 const INT32: i32 = 6;
 const INT64: i32 = 7;
 const BOOL: i32 = 9;
+const INT16: i32 = 5;
+const FLOAT8: i32 = 17;
 
 /// An input of a node.
 #[derive(Clone, Copy)]
@@ -63,13 +68,26 @@ struct Case {
     expected: Expected,
 }
 
+fn text(name: &str, text: &str) -> AttributeProto {
+    let (s, type_) = (text.as_bytes().to_vec(), AttributeType::STRING.into());
+    AttributeProto { name: name.into(), s, type_, ..Default::default() }
+}
+
 fn case(op: &'static str, inputs: &[Input], attributes: Vec<AttributeProto>, expected: Expected) -> Case {
     Case { domain: "com.microsoft", op, inputs: inputs.to_vec(), attributes, expected }
 }
 
 fn cases() -> Vec<Case> {
-    let groups = [products(), products_of_whole_numbers(), layers(), images(), elements_of_8_bits(), attention()];
-    groups.into_iter().chain([blocks_of_channels()]).flatten().collect()
+    let groups =
+        [products(), products_of_whole_numbers(), layers(), images(), elements_of_8_bits(), attention::attention()];
+    let more = [
+        attention::attention_to_the_past(),
+        attention::attention_without_padding(),
+        attention::experts(),
+        attention::weights_in_blocks(),
+        blocks_of_channels(),
+    ];
+    groups.into_iter().chain(more).flatten().collect()
 }
 
 /// The operators of a domain, as docs/operators.md lists the rows of the table.
@@ -140,11 +158,15 @@ fn products() -> Vec<Case> {
     let shifted = of(&[(&[2, 16, 32], 32)], 2 * 16 * 32 * 64, 32 * 2 * 16 + 64 * 4 + 32);
     let with_zeros = [X(&[2, 16, 64]), WeightOf(UINT8, &[32, 2, 16]), Weight(&[64]), WeightOf(UINT8, &[32])];
     let of_bits = vec![int("K", 64), int("N", 32), int("bits", 4), int("block_size", 32)];
+    let turned = || vec![int("transA", 1), text("activation", "Relu")];
     let gemm_inputs = [X(&[16, 64]), Weight(&[32, 64]), Weight(&[32])];
     vec![
         case("FusedMatMul", &[X(&[2, 64, 16]), Weight(&[2, 64, 32])], vec![int("transA", 1)], product),
         case("TransposeMatMul", &[X(&[2, 16, 64]), Weight(&[2, 32, 64])], vec![int("transB", 1)], product),
         case("FusedGemm", &gemm_inputs, vec![int("transB", 1)], gemm),
+        case("GemmFloat8", &gemm_inputs, vec![int("transB", 1), int("dtype", 1)], gemm),
+        case("GemmFastGelu", &[X(&[16, 64]), Weight(&[64, 32]), Weight(&[32])], vec![], gemm),
+        case("FusedMatMulActivation", &[X(&[2, 64, 16]), Weight(&[2, 64, 32])], turned(), product),
         case("MatMulNBits", &[X(&[2, 16, 64]), WeightOf(UINT8, &[32, 2, 16]), Weight(&[64])], of_bits.clone(), bits),
         case("MatMulNBits", &with_zeros, of_bits, shifted),
     ]
@@ -175,10 +197,12 @@ fn products_of_whole_numbers() -> Vec<Case> {
     let operands = [Of(UINT8, &[16, 64]), Number, Number, weight, Number, Number, bias];
     let wide = of(&[(&[16, 32], 32)], 16 * 32 * 64, 64 * 32 + 32 * 4);
     let biased = of(&[(&[2, 16, 32], 32)], 2 * 16 * 32 * 64, 64 * 32 + 32 * 4);
+    let of_16 = of(&[(&[16, 32], 32)], 16 * 32 * 64, 64 * 32 * 2);
     let to_float = [Of(UINT8, &[2, 16, 64]), weight, Number, Number, Number, Number, Weight(&[32])];
     vec![
         case("QGemm", &[&operands[..], &[Number, Number]].concat(), vec![], narrow),
         case("QGemm", &operands, vec![], wide),
+        case("MatMulInteger16", &[Of(INT16, &[16, 64]), WeightOf(INT16, &[64, 32])], vec![], of_16),
         case("MatMulIntegerToFloat", &to_float, vec![], biased),
         case("DynamicQuantizeMatMul", &[X(&[2, 16, 64]), weight, Number, Number, Weight(&[32])], vec![], biased),
     ]
@@ -191,6 +215,10 @@ fn layers() -> Vec<Case> {
     let ids = Of(INT32, &[2, 16]);
     let embedded = [ids, ids, Weight(&[100, 32]), Weight(&[64, 32]), Weight(&[2, 32]), weight, weight, ids];
     let tables = of(&[(&[2, 16, 32], 32), (&[2], 32), (&[2, 16, 32], 32)], 0, 3 * 32 * 32 * 4 + 2 * 32 * 4);
+    let (table, scale) = (|rows| WeightOf(UINT8, rows), WeightOf(UINT8, &[32]));
+    let tables_of_8 = [table(&[100, 32]), table(&[64, 32]), table(&[2, 32]), scale, scale];
+    let quantised = [&[ids, ids][..], &tables_of_8, &[ids], &[Number; 10]].concat();
+    let narrow_tables = of(&[(&[2, 16, 32], 32), (&[2], 32)], 0, 3 * 32 * 32 + 2 * 32);
     // 5 steps of 2 rows, 4 gates of 16 elements from 8 of the input and 16 of the state.
     let steps = of(&[(&[5, 1, 2, 16], 32), (&[1, 2, 16], 32)], 5 * 2 * 4 * 16 * (8 + 16), 4 * 16 * (8 + 16) + 128 * 4);
     let weights = [WeightOf(INT8, &[1, 8, 64]), WeightOf(INT8, &[1, 16, 64]), Weight(&[1, 128])];
@@ -205,6 +233,9 @@ fn layers() -> Vec<Case> {
         case("SkipLayerNormalization", &[x, x, weight, weight, weight], vec![], same(3)),
         case("SkipSimplifiedLayerNormalization", &[x, x, weight], vec![], same(1)),
         case("EmbedLayerNormalization", &embedded, vec![], tables),
+        case("QEmbedLayerNormalization", &quantised, vec![], narrow_tables),
+        case("BiasSoftmax", &[x, X(&[1, 16, 32])], vec![int("axis", 2)], same(0)),
+        case("Trilu", &[x], vec![], same(0)),
         case("DynamicQuantizeLSTM", &lstm, vec![int("hidden_size", 16)], steps),
     ]
 }
@@ -218,6 +249,7 @@ fn images() -> Vec<Case> {
     let normalized = of(&[(&[1, 6, 7, 16], 32)], 0, 2 * 16 * 4);
     let (x, parameter) = (X(&[1, 6, 7, 16]), Weight(&[16]));
     let both = of(&[(&[1, 6, 7, 16], 32), (&[1, 6, 7, 16], 32)], 0, 3 * 16 * 4);
+    let causal = of(&[(&[2, 8, 6], 32), (&[2, 8, 3], 32)], 0, (8 * 4 + 8) * 4);
     // Two more rows of 9, and of each row an element before and two behind.
     let padded = of(&[(&[1, 8, 8, 12], 32)], 0, 0);
     let pads = Ints(&[0, 0, 1, 1, 0, 0, 1, 2]);
@@ -226,6 +258,8 @@ fn images() -> Vec<Case> {
         case("NhwcConv", &[X(&[1, 8, 8, 8]), weight, bias], vec![], last),
         case("NhwcFusedConv", &[X(&[1, 8, 8, 8]), weight, bias, X(&[1, 6, 6, 16])], vec![], last),
         case("NhwcMaxPool", &[Of(UINT8, &[1, 8, 6, 5])], window(), of(&[(&[1, 4, 3, 5], 8)], 0, 0)),
+        case("GridSample", &[X(&[1, 3, 8, 8]), X(&[1, 4, 5, 2])], vec![], of(&[(&[1, 3, 4, 5], 32)], 0, 0)),
+        case("CausalConvWithState", &[X(&[2, 8, 6]), Weight(&[8, 1, 4]), Weight(&[8]), X(&[2, 8, 3])], vec![], causal),
         case("GroupNorm", &[x, parameter, parameter], vec![int("groups", 4)], normalized),
         case("SkipGroupNorm", &[x, parameter, parameter, x, parameter], vec![int("groups", 4)], both),
         case("Pad", &[X(&[1, 8, 6, 9]), pads], vec![], padded),
@@ -266,32 +300,6 @@ fn elements_of_8_bits() -> Vec<Case> {
         case("QLinearGlobalAveragePool", &with(image), vec![last()], of(&[(&[1, 1, 1, 6], 8)], 0, 0)),
         case("QLinearConv", &convolved(&[1, 8, 8, 6]), vec![], of(&[(&[1, 16, 6, 4], 8)], macs, bytes)),
         case("QLinearConv", &convolved(&[1, 8, 6, 8]), vec![last()], of(&[(&[1, 6, 4, 16], 8)], macs, bytes)),
-    ]
-}
-
-/// Queries, keys and values of 2 · 16 rows are made where the weight is given; then two products of 4 heads of 16.
-fn attention() -> Vec<Case> {
-    let (made, attended) = (2 * 16 * 64 * 192, 2 * (2 * 16 * 16 * 64));
-    let heads = || vec![int("num_heads", 4)];
-    let y = |macs, weight_bytes| of(&[(&[2, 16, 64], 32)], macs, weight_bytes);
-    let inputs = [X(&[2, 16, 64]), Weight(&[64, 192]), Weight(&[192])];
-    let (x, weight) = (Of(UINT8, &[2, 16, 64]), WeightOf(INT8, &[64, 192]));
-    let quantized = [x, weight, Weight(&[192]), Number, Number, Absent, Number, Number];
-    // 24 keys for each query.
-    let apart = [X(&[2, 16, 64]), X(&[2, 24, 64]), X(&[2, 24, 64])];
-    // Two heads of queries share a key; keys and values of 2 heads are outputs.
-    let shared = of(&[(&[1, 16, 64], 32), (&[1, 2, 16, 16], 32), (&[1, 2, 16, 16], 32)], 2 * (16 * 16 * 64), 0);
-    let grouped = [X(&[1, 16, 64]), X(&[1, 16, 32]), X(&[1, 16, 32])];
-    // Tables of cosines and sines, of which 2 · 16 rows are picked.
-    let joined = [X(&[2, 16, 32]), Of(INT64, &[2, 16]), Weight(&[64, 4]), Weight(&[64, 4])];
-    let turned = [X(&[2, 4, 16, 8]), Of(INT64, &[1]), Weight(&[64, 4]), Weight(&[64, 4])];
-    vec![
-        case("Attention", &inputs, heads(), y(made + attended, (64 * 192 + 192) * 4)),
-        case("QAttention", &quantized, heads(), y(made + attended, 64 * 192 + 192 * 4)),
-        case("MultiHeadAttention", &apart, heads(), y(2 * (2 * 16 * 24 * 64), 0)),
-        case("GroupQueryAttention", &grouped, [heads(), vec![int("kv_num_heads", 2)]].concat(), shared),
-        case("RotaryEmbedding", &joined, heads(), of(&[(&[2, 16, 32], 32)], 0, 2 * 32 * 4 * 4)),
-        case("RotaryEmbedding", &turned, vec![], of(&[(&[2, 4, 16, 8], 32)], 0, 2 * 32 * 4 * 4)),
     ]
 }
 

@@ -1,17 +1,18 @@
 //! A fact for every value and a form for every node, from first to last.
 
+mod declared;
+
 use std::collections::BTreeSet;
 
 use super::Options;
 use super::control;
 use super::dims::Dims;
 use super::error::{Kind, NodeName};
-use super::expand::{Choice, Decision};
-use super::fact::{ElementType, Fact, Known};
-use super::graph::{Graph, Node, NodeId, Source, Value, ValueId, Wrong};
+use super::expand::{Choice, Decision, Loops};
+use super::fact::{Fact, Known};
+use super::graph::{Graph, Node, NodeId, Source, ValueId, Wrong};
 use super::inputs::{Inputs, Names};
-use super::ops::{self, Context, Form, Lowered, Note, Op, Refusal};
-use super::proto::{TensorShapeProto, type_proto};
+use super::ops::{self, Context, Form, Given, Lowered, Note, Op, Refusal};
 use crate::ir::IdVec;
 
 /// A graph of which everything is known that can be before it runs.
@@ -43,16 +44,18 @@ pub(super) enum Untyped {
 impl TypedGraph {
     /// Runs every operator's rule. Where one fails, those that do not need its result run on, so that all errors come
     /// at once.
-    pub(super) fn new(graph: Graph, options: &Options, dims: &Dims) -> Result<Self, Untyped> {
+    pub(super) fn new(graph: Graph, options: &Options, dims: &Dims, loops: &Loops) -> Result<Self, Untyped> {
         let mut inference = Inference {
             options,
             dims,
+            loops,
             facts: graph.values.iter().map(|_| None).collect(),
             warnings: Vec::new(),
             wrong: Vec::new(),
             decisions: Vec::new(),
             assumed: Vec::new(),
             met: Names::default(),
+            bounded: None,
         };
         inference.sources(&graph);
         if let (Some(what), Some(node)) =
@@ -62,7 +65,7 @@ impl TypedGraph {
         }
         let forms = graph.nodes.ids().map(|id| inference.node(&graph, id)).collect();
         inference.check_declared(&graph);
-        let Inference { options: _, dims: _, facts, warnings, wrong, mut decisions, assumed, met } = inference;
+        let Inference { facts, warnings, wrong, mut decisions, assumed, met, .. } = inference;
         if !decisions.is_empty() {
             decisions.sort_by_key(|decision| decision.position);
             return Err(Untyped::Decided { decisions, warnings: assumed, met });
@@ -116,6 +119,7 @@ impl TypedGraph {
 struct Inference<'a> {
     options: &'a Options,
     dims: &'a Dims,
+    loops: &'a Loops,
     /// `None` of what depends on an error.
     facts: IdVec<ValueId, Option<Fact>>,
     warnings: Vec<(NodeName, String)>,
@@ -123,6 +127,8 @@ struct Inference<'a> {
     decisions: Vec<Decision>,
     assumed: Vec<(NodeName, String)>,
     met: Names,
+    /// How to give the first size that was taken to be as large as it may be.
+    bounded: Option<String>,
 }
 
 impl Inference<'_> {
@@ -132,7 +138,13 @@ impl Inference<'_> {
         for (id, value) in graph.values.iter_with_ids() {
             self.facts[id] = match &value.source {
                 Source::Node(_) => continue,
-                Source::Input => inputs.fact(value).map(empty_is_constant),
+                Source::Input => {
+                    let fact = inputs.fact(value).map(empty_is_constant);
+                    let reader = graph.nodes.iter().find(|node| node.inputs.contains(&Some(id)));
+                    let note = fact.as_ref().and_then(|fact| inputs.note(value, fact));
+                    self.warnings.extend(reader.map(|reader| reader.name.clone()).zip(note));
+                    fact
+                }
                 Source::Initializer(Some(fact)) => Some(empty_is_constant(fact.clone())),
                 Source::Initializer(None) => {
                     let what = format!("has initializer '{}' with an unknown type or a shape out of range", value.name);
@@ -154,9 +166,11 @@ impl Inference<'_> {
         }
         let Some(inputs) = self.inputs(node) else { return Form::Constant };
         if control::is_control(node) {
-            let decided = control::decide(graph, node, &inputs, self.options);
-            if node.name.op == "Loop" {
-                self.met.loops.insert(node.name.name.clone());
+            let names = [self.loops.without_step(&node.name.name), node.name.name.clone()];
+            let given = names.iter().find_map(|name| self.options.trips.get(name).copied());
+            let decided = control::decide(graph, node, &inputs, given);
+            if matches!(node.name.op.as_str(), "Loop" | "If") {
+                self.met.loops.extend(names);
             }
             return match decided {
                 Ok((decision, note)) => self.decide(node, decision, note),
@@ -165,7 +179,11 @@ impl Inference<'_> {
         }
         // Without inputs, an operator that is no constant makes random numbers.
         let all_constant = !inputs.is_empty() && inputs.iter().flatten().all(|fact| fact.is_constant());
-        match self.lower(graph, node, op, inputs) {
+        let lowered = self.lower(graph, node, op, inputs);
+        if lowered.as_ref().is_ok_and(|lowered| lowered.is_open()) {
+            self.met.inputs.extend([node.name.name.clone(), self.loops.without_step(&node.name.name)]);
+        }
+        match lowered {
             Ok(lowered) => self.note(graph, node, lowered, all_constant),
             Err(refusal) => self.refuse(node, refusal),
         }
@@ -188,10 +206,31 @@ impl Inference<'_> {
         op: Option<&Op>,
         inputs: Vec<Option<&Fact>>,
     ) -> Result<Lowered, Refusal> {
-        let cx = Context::new(node, inputs, self.options.dims.get(&node.name.name).copied());
-        match op {
-            Some(op) => (op.lower)(&cx),
-            None => Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default())),
+        let name = &node.name.name;
+        let shape = self.options.shapes.get(&self.loops.without_step(name)).or_else(|| self.options.shapes.get(name));
+        let given = Given { size: self.options.dims.get(name).copied(), shape: shape.map(Vec::as_slice) };
+        let cx = Context::new(node, inputs, given);
+        let Some(op) = op else {
+            return Ok(ops::unknown(&cx, self.declared_outputs(graph, node).unwrap_or_default()));
+        };
+        (op.lower)(&cx).or_else(|refusal| match refusal.is_open {
+            true => self.opened(graph, node, &cx, refusal),
+            false => Err(refusal),
+        })
+    }
+
+    /// What an operator is whose shape is not known before the model runs, by what the user or the file says of it.
+    fn opened(&self, graph: &Graph, node: &Node, cx: &Context<'_>, refusal: Refusal) -> Result<Lowered, Refusal> {
+        let shaped = |shape: &[u64]| vec![Fact::at_run_time(shape.to_vec(), ops::element_of(cx))];
+        let given = cx.given_shape().filter(|_| node.outputs.iter().flatten().count() == 1).map(shaped);
+        match given.or_else(|| self.declared_outputs(graph, node)) {
+            Some(outputs) => Ok(ops::open(cx, outputs, &refusal.what)),
+            None => {
+                let sizes: Vec<_> = ops::example(cx).iter().map(u64::to_string).collect();
+                let (name, sizes) = (self.loops.without_step(&node.name.name), sizes.join(","));
+                let mend = format!("give the largest shape that it makes, as in --shape '{name}={sizes}'");
+                Err(Refusal { mend: mend.into(), ..refusal })
+            }
         }
     }
 
@@ -213,8 +252,10 @@ impl Inference<'_> {
     fn decide(&mut self, node: &Node, decision: Decision, note: Option<Note>) -> Form {
         self.decisions.push(decision);
         match note {
-            Some(Note::Size(what) | Note::Cost(what)) => self.assumed.push((node.name.clone(), what)),
-            Some(Note::Bound(_)) | None => {}
+            Some(Note::Size(what) | Note::Cost(what) | Note::Open(what)) => {
+                self.assumed.push((node.name.clone(), what))
+            }
+            Some(Note::Bound(_) | Note::BoundShape(_)) | None => {}
         }
         Form::Constant
     }
@@ -236,9 +277,10 @@ impl Inference<'_> {
         }
         let is_constant = is_constant || outputs.iter().all(|fact| fact.shape.contains(&0));
         match warning {
-            Some(Note::Size(what)) => self.warnings.push((node.name.clone(), what)),
+            Some(Note::Size(what) | Note::Open(what)) => self.warnings.push((node.name.clone(), what)),
             Some(Note::Cost(what)) if !is_constant => self.warnings.push((node.name.clone(), what)),
             Some(Note::Bound(what)) => self.bound(node, what),
+            Some(Note::BoundShape(what)) => self.bound_shape(node, what, &outputs),
             Some(Note::Cost(_)) | None => {}
         }
         if is_constant { Form::Constant } else { form }
@@ -249,6 +291,7 @@ impl Inference<'_> {
         let name = &node.name.name;
         self.met.dims.insert(name.clone());
         if !self.options.dims.contains_key(name) {
+            self.bounded.get_or_insert_with(|| format!("--dim {name}=1"));
             let what = format!(
                 "has an output whose size the data decides; the upper bound is taken: {what}; or give it, as in --dim \
                  {name}=1"
@@ -257,7 +300,25 @@ impl Inference<'_> {
         }
     }
 
-    fn refuse(&mut self, node: &Node, refusal: Refusal) -> Form {
+    /// The same of a whole shape.
+    fn bound_shape(&mut self, node: &Node, what: &str, outputs: &[Fact]) {
+        let name = self.loops.without_step(&node.name.name);
+        let sizes: Vec<_> = outputs.iter().take(1).flat_map(|fact| &fact.shape).map(u64::to_string).collect();
+        if !self.options.shapes.contains_key(&name) && !self.options.shapes.contains_key(&node.name.name) {
+            let flag = format!("--shape '{name}={}'", sizes.join(","));
+            let what = format!(
+                "has an output whose shape the data decides; the upper bound is taken: {what}; or give it, as in {flag}"
+            );
+            self.bounded.get_or_insert(flag);
+            self.warnings.push((node.name.clone(), what));
+        }
+    }
+
+    fn refuse(&mut self, node: &Node, mut refusal: Refusal) -> Form {
+        // What does not fit may be as large as a bound that was taken.
+        if let (Some(flag), false) = (&self.bounded, refusal.is_open) {
+            refusal.mend = format!("{}; or give what only data decides before it, as in {flag}", refusal.mend).into();
+        }
         self.wrong.push(refused(node, refusal, &self.seen(node)));
         Form::Constant
     }
@@ -278,47 +339,6 @@ impl Inference<'_> {
             self.wrong.push((Some(node.name.clone()), kind));
         }
     }
-
-    /// What the file says of the outputs of a node, where it says all and the node has no graphs in it, whose work
-    /// nobody knows.
-    fn declared_outputs(&self, graph: &Graph, node: &Node) -> Option<Vec<Fact>> {
-        if node.attributes.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
-            return None;
-        }
-        node.outputs.iter().map(|&value| self.declared(&graph.values[value?])).collect()
-    }
-
-    fn declared(&self, value: &Value) -> Option<Fact> {
-        let Some(type_proto::Value::TensorType(tensor)) = &value.declared.as_ref()?.value else { return None };
-        let sizes = self.declared_sizes(tensor.shape.as_ref()?);
-        Some(Fact::at_run_time(
-            sizes.into_iter().collect::<Option<_>>()?,
-            ElementType::from_onnx(tensor.elem_type.into())?,
-        ))
-    }
-
-    /// The sizes that a shape has, where it says them or the user does.
-    fn declared_sizes(&self, shape: &TensorShapeProto) -> Vec<Option<u64>> {
-        shape.dim.iter().map(|dim| self.dims.known(dim)).collect()
-    }
-
-    /// Warns where the file says another shape than ours.
-    fn check_declared(&mut self, graph: &Graph) {
-        for (id, value) in graph.values.iter_with_ids() {
-            let (Some(fact), Source::Node(node)) = (&self.facts[id], &value.source) else { continue };
-            let declared = value.declared.as_ref().and_then(|declared| declared.value.as_ref());
-            let Some(type_proto::Value::TensorType(tensor)) = declared else { continue };
-            let Some(shape) = &tensor.shape else { continue };
-            let sizes = self.declared_sizes(shape);
-            let agrees = sizes.len() == fact.rank()
-                && sizes.iter().zip(&fact.shape).all(|(declared, &ours)| declared.is_none_or(|size| size == ours));
-            if !agrees {
-                let (name, ours, theirs) = (&value.name, ops::shown(&fact.shape), declared_shown(&sizes));
-                let what = format!("makes '{name}' of shape {ours}, though the file declares {theirs}; ours stands");
-                self.warnings.push((graph.nodes[*node].name.clone(), what));
-            }
-        }
-    }
 }
 
 /// The shapes of a node's inputs, for messages.
@@ -335,16 +355,9 @@ fn seen<'a>(node: &Node, fact: impl Fn(ValueId) -> Option<&'a Fact>) -> String {
     }
 }
 
-/// A declared shape, as [`ops::shown`] shows one.
-fn declared_shown(sizes: &[Option<u64>]) -> String {
-    if sizes.is_empty() {
-        return ops::shown(&[]);
-    }
-    sizes.iter().map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string())).collect::<Vec<_>>().join("×")
-}
-
-fn refused(node: &Node, Refusal { what, mend }: Refusal, seen: &str) -> Wrong {
-    (Some(node.name.clone()), Refusal { what: format!("{what} ({seen})"), mend }.into())
+fn refused(node: &Node, refusal: Refusal, seen: &str) -> Wrong {
+    let what = format!("{} ({seen})", refusal.what);
+    (Some(node.name.clone()), Refusal { what, ..refusal }.into())
 }
 
 fn made_constant(fact: Fact) -> Fact {
