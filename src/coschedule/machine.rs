@@ -253,7 +253,6 @@ impl<'a> Machine<'a> {
         let mut addresses = Vec::with_capacity(tile.loads.len() + tile.begins.len());
         let placement = self.style.placement;
         let given = self.given.map(|given| given.of(job, self.next[job]));
-        let held_before = self.space.held();
         let space = &mut self.space;
         let mut take = |slot: SlotId, now, side| {
             let Slot { bytes, tiles, .. } = chain.slots[slot];
@@ -261,8 +260,12 @@ impl<'a> Machine<'a> {
                 Some(given) => space.take_at(given[addresses.len()], bytes, now),
                 None => space.take(bytes, now, placement.side(side, tiles), placement.hole()),
             };
-            let no_room =
-                |space: &Space| NoRoom { job, tile: at, piece: bytes, longest: space.longest(), held: held_before };
+            let no_room = |space: &Space| {
+                let placed = tile.loads.iter().chain(&tile.begins).take(addresses.len());
+                let own = placed.map(|&slot| chain.slots[slot].bytes.max(Bytes(1))).sum();
+                let held = space.held().saturating_sub(own);
+                NoRoom { job, tile: at, piece: bytes, longest: space.longest(), held }
+            };
             let place = place.ok_or_else(|| no_room(space))?;
             addresses.push(place.address);
             Ok(place.ready)
