@@ -138,10 +138,14 @@ fn passing(npu: &Npu, chain: &Chain, requests: u32) -> (Cycles, Cycles) {
     (ends[0].0.min(ends[1].0), ends[0].1.max(ends[1].1))
 }
 
+/// No transfer is said to take longer, so that sums of some fit.
+const LONGEST: u64 = 1 << 60;
+
 /// Cycles of bytes at the channel's full rate, rounded down.
 fn full_rate(npu: &Npu, bytes: Bytes) -> Cycles {
     let (cycles, of_bytes) = npu.cycles_per_byte();
-    Cycles(u64::try_from(u128::from(bytes.get()) * cycles / of_bytes).unwrap_or(u64::MAX))
+    let cycles = u128::from(bytes.get()) * cycles / of_bytes;
+    Cycles(u64::try_from(cycles).unwrap_or(LONGEST).min(LONGEST))
 }
 
 /// A chain as composite blocks, in Johnson's order.
@@ -194,7 +198,11 @@ pub(super) fn of_tiles(npu: &Npu, jobs: &[&Outline]) -> Cycles {
 /// What the scratchpad lets pass: see [`of_tiles`].
 fn of_space(npu: &Npu, jobs: &[&Outline]) -> Cycles {
     let excess: Cycles = jobs.iter().map(|job| job.excess).sum();
-    let filling = full_rate(npu, npu.sram.bytes) + Cycles(1) + excess;
+    let filling = full_rate(npu, npu.sram.bytes);
+    if filling >= Cycles(LONGEST) {
+        return Cycles::ZERO;
+    }
+    let filling = filling + Cycles(1) + excess;
     let tail = least_tail(jobs);
     let passing = |most_of: usize| -> Cycles {
         let of_job = |(i, job): (usize, &&Outline)| if i == most_of { job.passing.1 } else { job.passing.0 };

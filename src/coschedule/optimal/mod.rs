@@ -10,6 +10,8 @@ mod cells;
 pub(super) mod counts;
 mod exact;
 pub(super) mod lattice;
+#[cfg(test)]
+mod peer;
 pub(super) mod rules;
 #[cfg(test)]
 mod tests;
