@@ -23,7 +23,11 @@ impl Layouts<'_> {
     /// By counts all layouts are tried; on the machine those that seem the best.
     pub(super) fn best(&self, way: &Way) -> Result<Choice, NoLayoutFits> {
         let mut trials = Trials { layouts: self, way, known: Vec::new() };
-        let mut best = trials.first_tries()?;
+        let found = trials.first_tries();
+        if let Some(ahead) = trials.look_ahead(found.as_ref().ok()) {
+            return Ok(ahead);
+        }
+        let mut best = found?;
         if *way == Way::Serial && !self.is_long() {
             trials.descend(&mut best);
         }
@@ -81,6 +85,29 @@ impl Trials<'_, '_> {
             }
         }
         best.ok_or_else(|| no_room.expect("every job has a layout"))
+    }
+
+    /// Of the layouts in which a way by turn gets stuck by counts, the best, with a look ahead, if that beats what is known.
+    fn look_ahead(&self, known: Option<&Choice>) -> Option<Choice> {
+        let layouts = self.layouts;
+        let mut all: Vec<_> = if self.way.is_by_turn() { layouts.all_picks() } else { Vec::new() };
+        all.sort_by_cached_key(|picks| layouts.bound(picks));
+        let (mut limit, mut best, mut left) = (known.map(|known| known.cycles), None, TRIES);
+        for (picks, order) in all.into_iter().flat_map(|picks| [(picks.clone(), vec![0, 1]), (picks, vec![1, 0])]) {
+            let may_win = limit.is_none_or(|limit| layouts.bound(&picks) < limit);
+            let Some(jobs) = layouts.looking_ahead(self.way, &picks, &order).filter(|_| may_win && left > 0) else {
+                continue;
+            };
+            left -= 1;
+            for style in layouts.styles(Style::ALL) {
+                let way = Way::Order(jobs.clone());
+                if let Ok(Some(cycles)) = layouts.race(&picks, &order).cycles(&way, style, limit) {
+                    limit = Some(cycles);
+                    best = Some(Choice { layouts: picks.clone(), order: order.clone(), way, style, cycles });
+                }
+            }
+        }
+        best
     }
 
     /// The cycles of a trial, if less than a limit, which is no more than those before.
@@ -158,9 +185,8 @@ impl Trials<'_, '_> {
     }
 }
 
-/// All layouts with either job first, by what they take by counts; where those say nothing, by bound. What spills comes
-/// last: counts do not know that a load waits for the store of what it brings. Each is counted only when none that is
-/// counted is surely before it.
+/// All layouts with either job first, by what they take by counts; where those say nothing, by bound. Each is counted only
+/// when none that is counted is surely before it.
 struct Tries<'l, 'a> {
     layouts: &'l Layouts<'a>,
     way: &'l Way,
@@ -171,7 +197,6 @@ struct Tries<'l, 'a> {
 /// Of those alike, the finest tiles go into the smallest holes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    spills: bool,
     estimate: u64,
     fineness: Reverse<usize>,
     at: usize,
@@ -189,8 +214,8 @@ impl<'l, 'a> Tries<'l, 'a> {
         let all: Vec<_> = layouts.all_picks().into_iter().flat_map(both_orders).collect();
         let rank = |(at, (picks, order)): (usize, &(Vec<usize>, Vec<usize>))| {
             let (estimate, is_exact) = layouts.least_estimate(way, picks, order);
-            let (spills, fineness) = (layouts.spills(picks), Reverse(picks.iter().sum()));
-            Reverse(Rank { spills, estimate, fineness, at, is_exact })
+            let fineness = Reverse(picks.iter().sum());
+            Reverse(Rank { estimate, fineness, at, is_exact })
         };
         let queue = all.iter().enumerate().map(rank).collect();
         Self { layouts, way, all, queue }
@@ -210,5 +235,23 @@ impl Iterator for Tries<'_, '_> {
             let estimate = self.layouts.estimate(self.way, picks, order);
             self.queue.push(Reverse(Rank { estimate, is_exact: true, ..rank }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coschedule::testing::{Plain, chain, npu};
+
+    /// By hand, in 14 bytes: the first tile of either job leaves 5, which the second uses and leaves 5 itself. In turn both
+    /// first tiles hold 10, and neither second one has room. So the first job's second tile comes first: 4 tiles of 1 cycle.
+    #[test]
+    fn turns_are_not_taken_into_a_dead_end() {
+        let tile = |later| Plain { compute: 1, leaves: (5, later), ..Plain::default() };
+        let chain = chain(&[tile(1), tile(0)]);
+        let npu = npu(14, 0);
+        let layouts = Layouts::of_chains(&npu, &[chain.clone(), chain]);
+        let choice = layouts.best(&Way::RoundRobin).expect("one job after the other has room");
+        assert_eq!((choice.way, choice.cycles), (Way::Order(vec![0, 0, 1, 1]), Cycles(4)));
     }
 }

@@ -148,11 +148,6 @@ impl Chain {
         })
     }
 
-    /// Whether anything is loaded that was stored before.
-    pub(crate) fn spills(&self) -> bool {
-        self.slots.iter().any(|slot| !slot.sources.is_empty())
-    }
-
     /// The slots that are held while a tile runs.
     pub(crate) fn live_at(&self, tile: usize) -> Vec<SlotId> {
         let mut live = Vec::new();

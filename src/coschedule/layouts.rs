@@ -45,13 +45,12 @@ struct Layout {
     chain: Chain,
     outline: Outline,
     line: Option<Line>,
-    spills: bool,
 }
 
 impl Layout {
     fn new(npu: &Npu, chain: Chain, requests: u32) -> Self {
         let (outline, line) = (Outline::new(npu, &chain, requests), Line::new(npu, &chain, requests));
-        Self { outline, line, spills: chain.spills(), chain }
+        Self { outline, line, chain }
     }
 }
 
@@ -129,11 +128,6 @@ impl<'a> Layouts<'a> {
         Race { npu: self.npu, chains: self.chains(picks), requests: &self.requests, order }
     }
 
-    /// Whether anything is loaded that was stored before.
-    pub(super) fn spills(&self, picks: &[usize]) -> bool {
-        self.of_jobs.iter().zip(picks).any(|(all, &i)| all[i].spills)
-    }
-
     /// How many layouts a job has.
     pub(super) fn sizes(&self, job: usize) -> usize {
         self.of_jobs[job].len()
@@ -161,16 +155,19 @@ impl<'a> Layouts<'a> {
 
     /// What a way takes by counts; where those say nothing, its bound.
     pub(super) fn estimate(&self, way: &Way, picks: &[usize], order: &[usize]) -> u64 {
-        let first = order[0];
-        let rule = match way {
-            Way::Serial => Rule::Serial { first },
-            Way::RoundRobin => Rule::Proportional { by: Measure::Tiles, first },
-            Way::Greedy => Rule::LeastIdle { first },
-            Way::Order(jobs) | Way::Placed(jobs, _) => Rule::Given(jobs),
-        };
         match self.counts(picks) {
-            Some(counts) => rules::order(&counts, rule, u64::MAX).map_or(u64::MAX, |order| order.cycles),
+            Some(counts) => rules::order(&counts, rule(way, order[0]), u64::MAX).map_or(u64::MAX, |order| order.cycles),
             None => self.bound_of(way, picks, order).get(),
+        }
+    }
+
+    /// Where a way gets stuck by counts, its order but for tiles after which no order has room to finish.
+    pub(super) fn looking_ahead(&self, way: &Way, picks: &[usize], order: &[usize]) -> Option<Vec<u8>> {
+        let counts = self.counts(picks)?;
+        let rule = rule(way, order[0]);
+        match rules::order(&counts, rule, u64::MAX) {
+            Some(_) => None,
+            None => rules::order_looking_ahead(&counts, rule).map(|order| order.jobs),
         }
     }
 
@@ -189,6 +186,16 @@ impl<'a> Layouts<'a> {
             Way::Serial => bound::of_serial(order.iter().map(|&job| outlines[job])),
             Way::RoundRobin | Way::Greedy | Way::Order(_) | Way::Placed(..) => bound::of_tiles(self.npu, &outlines),
         }
+    }
+}
+
+/// A way by counts.
+fn rule(way: &Way, first: usize) -> Rule<'_> {
+    match way {
+        Way::Serial => Rule::Serial { first },
+        Way::RoundRobin => Rule::Proportional { by: Measure::Tiles, first },
+        Way::Greedy => Rule::LeastIdle { first },
+        Way::Order(jobs) | Way::Placed(jobs, _) => Rule::Given(jobs),
     }
 }
 

@@ -49,23 +49,19 @@ impl Measure {
 /// An order, and what it takes by counts.
 #[derive(Clone, Debug)]
 pub(in crate::coschedule) struct Order {
-    pub(super) jobs: Vec<u8>,
+    pub(in crate::coschedule) jobs: Vec<u8>,
     pub(in crate::coschedule) cycles: u64,
 }
 
 /// Runs a rule; `None` where it gets stuck, or takes `limit` cycles or more.
 pub(in crate::coschedule) fn order(counts: &Counts, rule: Rule, limit: u64) -> Option<Order> {
-    let mut run = Run::new(counts);
-    for level in 0..counts.levels() {
-        let (job, clock) = run.step(rule, level)?;
-        run.take(job, clock);
-        if counts.least(run.at, run.clock) >= limit {
-            return None;
-        }
-    }
-    let last = *run.jobs.last()?;
-    let cycles = run.clock.compute + counts.lines[usize::from(last)].tail;
-    (cycles < limit).then_some(Order { jobs: run.jobs, cycles })
+    Run::new(counts).finish(rule, limit)
+}
+
+/// The same, but no tile is taken after which there is no room to finish, in whichever order; for a rule that gets stuck.
+pub(in crate::coschedule) fn order_looking_ahead(counts: &Counts, rule: Rule) -> Option<Order> {
+    let ahead = Ahead::new(counts, u64::MAX);
+    Run { ahead: Some(&ahead), ..Run::new(counts) }.finish(rule, u64::MAX)
 }
 
 /// When a tile of an order is there.
@@ -92,6 +88,8 @@ pub(in crate::coschedule) fn moments(counts: &Counts, jobs: &[u8]) -> Option<Vec
 
 struct Run<'a> {
     counts: &'a Counts<'a>,
+    /// Knows from where there is no room to finish, if that is asked.
+    ahead: Option<&'a Ahead<'a>>,
     at: [usize; 2],
     clock: Clock,
     jobs: Vec<u8>,
@@ -105,7 +103,21 @@ impl<'a> Run<'a> {
     fn new(counts: &'a Counts<'a>) -> Self {
         let levels = counts.levels();
         let jobs = Vec::with_capacity(levels);
-        Self { counts, at: [0, 0], clock: Clock::default(), jobs, done: [Vec::new(), Vec::new()], peaks: Vec::new() }
+        let done = [Vec::new(), Vec::new()];
+        Self { counts, ahead: None, at: [0, 0], clock: Clock::default(), jobs, done, peaks: Vec::new() }
+    }
+
+    fn finish(mut self, rule: Rule, limit: u64) -> Option<Order> {
+        for level in 0..self.counts.levels() {
+            let (job, clock) = self.step(rule, level)?;
+            self.take(job, clock);
+            if self.counts.least(self.at, self.clock) >= limit {
+                return None;
+            }
+        }
+        let last = *self.jobs.last()?;
+        let cycles = self.clock.compute + self.counts.lines[usize::from(last)].tail;
+        (cycles < limit).then_some(Order { jobs: self.jobs, cycles })
     }
 
     /// The clock after a job's next tile.
@@ -115,7 +127,10 @@ impl<'a> Run<'a> {
         let ready = above.checked_sub(1).map_or(0, |last| self.peaks[last].1);
         let tile = self.tile(job);
         let computed = tile.due.map_or(0, |due| self.done[job][due.after - 1]);
-        Some(self.counts.run(self.clock, tile, ready, computed))
+        let clock = self.counts.run(self.clock, tile, ready, computed);
+        let mut after = self.at;
+        after[job] += 1;
+        self.ahead.is_none_or(|ahead| ahead.least(after, job, clock) < u64::MAX).then_some(clock)
     }
 
     /// The job whose tile comes next, and the clock after it; `None` where none has room.
