@@ -49,8 +49,7 @@ struct Layout {
 
 impl Layout {
     fn new(npu: &Npu, chain: Chain, requests: u32) -> Self {
-        let (outline, line) = (Outline::new(npu, &chain, requests), Line::new(npu, &chain, requests));
-        Self { outline, line, chain }
+        Self { outline: Outline::new(npu, &chain, requests), line: Line::new(npu, &chain, requests), chain }
     }
 }
 
