@@ -93,11 +93,11 @@ impl Trials<'_, '_> {
         let mut all: Vec<_> = if self.way.is_by_turn() { layouts.all_picks() } else { Vec::new() };
         all.sort_by_cached_key(|picks| layouts.bound(picks));
         let (mut limit, mut best, mut left) = (known.map(|known| known.cycles), None, TRIES);
-        for (picks, order) in all.into_iter().flat_map(|picks| [(picks.clone(), vec![0, 1]), (picks, vec![1, 0])]) {
-            let may_win = limit.is_none_or(|limit| layouts.bound(&picks) < limit);
-            let Some(jobs) = layouts.looking_ahead(self.way, &picks, &order).filter(|_| may_win && left > 0) else {
-                continue;
-            };
+        for (picks, order) in all.into_iter().flat_map(both_orders) {
+            if left == 0 || limit.is_some_and(|limit| limit <= layouts.bound(&picks)) {
+                break;
+            }
+            let Some(jobs) = layouts.looking_ahead(self.way, &picks, &order) else { continue };
             left -= 1;
             for style in layouts.styles(Style::ALL) {
                 let way = Way::Order(jobs.clone());
@@ -194,6 +194,13 @@ struct Tries<'l, 'a> {
     queue: BinaryHeap<Reverse<Rank>>,
 }
 
+/// Layouts with either job first.
+fn both_orders(picks: Vec<usize>) -> [(Vec<usize>, Vec<usize>); 2] {
+    let forward: Vec<usize> = (0..picks.len()).collect();
+    let backward = forward.iter().rev().copied().collect();
+    [(picks.clone(), forward), (picks, backward)]
+}
+
 /// Of those alike, the finest tiles go into the smallest holes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
@@ -206,11 +213,6 @@ struct Rank {
 
 impl<'l, 'a> Tries<'l, 'a> {
     fn new(layouts: &'l Layouts<'a>, way: &'l Way) -> Self {
-        let both_orders = |picks: Vec<usize>| {
-            let forward: Vec<usize> = (0..picks.len()).collect();
-            let backward = forward.iter().rev().copied().collect();
-            [(picks.clone(), forward), (picks, backward)]
-        };
         let all: Vec<_> = layouts.all_picks().into_iter().flat_map(both_orders).collect();
         let rank = |(at, (picks, order)): (usize, &(Vec<usize>, Vec<usize>))| {
             let (estimate, is_exact) = layouts.least_estimate(way, picks, order);

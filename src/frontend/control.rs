@@ -4,7 +4,7 @@ use super::expand::{Choice, Decision};
 use super::fact::Fact;
 use super::graph::{Graph, Node};
 use super::ops::{Note, Refusal};
-use super::proto::{AttributeProto, GraphProto};
+use super::proto::GraphProto;
 
 /// Loops of more steps are not laid out step by step.
 const MOST_STEPS: u64 = 1 << 12;
@@ -75,7 +75,7 @@ fn steps(node: &Node, inputs: &[Option<&Fact>], given: Option<u64>) -> Result<(C
 /// The steps of a Scan: the size of what is scanned. Before version 9 that has a batch in front.
 fn scanned(node: &Node, inputs: &[Option<&Fact>]) -> Result<(Choice, Option<Note>), Refusal> {
     let unfit = || Refusal::new("has inputs that do not fit its attribute 'num_scan_inputs'");
-    let count = attribute(node, "num_scan_inputs").and_then(|found| usize::try_from(found.i).ok());
+    let count = node.attribute("num_scan_inputs").and_then(|found| usize::try_from(found.i).ok());
     let first = count.and_then(|count| inputs.len().checked_sub(count)).ok_or_else(unfit)?;
     let shape = &inputs.get(first).copied().flatten().ok_or_else(unfit)?.shape;
     let within = |size: u64| {
@@ -89,7 +89,7 @@ fn scanned(node: &Node, inputs: &[Option<&Fact>]) -> Result<(Choice, Option<Note
         let has_lengths = inputs.first().is_some_and(Option::is_some);
         return Ok((Choice::Batch { items, steps }, has_lengths.then_some(Note::Cost(what))));
     }
-    let axis = attribute(node, "scan_input_axes").and_then(|axes| axes.ints.first().copied()).unwrap_or(0);
+    let axis = node.attribute("scan_input_axes").and_then(|axes| axes.ints.first().copied()).unwrap_or(0);
     let axis = if axis < 0 { axis.checked_add_unsigned(shape.len() as u64) } else { Some(axis) };
     let size = axis.and_then(|axis| shape.get(usize::try_from(axis).ok()?).copied()).ok_or_else(unfit)?;
     Ok((Choice::Scan(within(size)?), None))
@@ -130,12 +130,8 @@ fn count(graph: &GraphProto) -> usize {
 }
 
 fn body<'a>(node: &'a Node, name: &str) -> Result<&'a GraphProto, Refusal> {
-    let found = attribute(node, name).and_then(|attribute| attribute.g.as_ref());
+    let found = node.attribute(name).and_then(|attribute| attribute.g.as_ref());
     found.ok_or_else(|| Refusal::new(format!("needs a graph '{name}'")))
-}
-
-fn attribute<'a>(node: &'a Node, name: &str) -> Option<&'a AttributeProto> {
-    node.attributes.iter().find(|attribute| attribute.name == name)
 }
 
 /// The one number of an input that is known.

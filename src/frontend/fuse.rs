@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 
-use super::graph::{NodeId, ValueId};
+use super::graph::{NodeId, ValueId, in_order};
 use super::infer::TypedGraph;
 use super::ops::{Form, Pointwise};
 use super::uses::{Uses, inputs_read, maker};
@@ -89,31 +89,14 @@ pub(super) struct Groups {
 impl Groups {
     fn in_order(&self, typed: &TypedGraph, uses: &Uses) -> Vec<NodeId> {
         let of = |node: NodeId| self.joined[node].unwrap_or(node);
-        let mut waits_for: IdVec<NodeId, usize> = typed.graph.nodes.iter().map(|_| 0).collect();
-        let mut readers: IdVec<NodeId, Vec<NodeId>> = typed.graph.nodes.iter().map(|_| Vec::new()).collect();
-        let live = || typed.graph.nodes.ids().filter(|&node| uses.live[node]);
-        for (node, input) in
-            live().flat_map(|node| inputs_read(typed, node).into_iter().map(move |input| (node, input)))
-        {
-            let Some(maker) = maker(typed, input).filter(|&maker| uses.live[maker]) else { continue };
-            if of(maker) != of(node) {
-                waits_for[of(node)] += 1;
-                readers[of(maker)].push(of(node));
-            }
+        let mut needs = vec![Vec::new(); typed.graph.nodes.len()];
+        for node in typed.graph.nodes.ids().filter(|&node| uses.live[node]) {
+            let makers = inputs_read(typed, node).into_iter().filter_map(|input| maker(typed, input));
+            let makers = makers.filter(|&maker| uses.live[maker] && of(maker) != of(node));
+            needs[of(node).index()].extend(makers.map(|maker| of(maker).index()));
         }
-        let mut ready: BTreeSet<NodeId> =
-            live().filter(|&node| self.joined[node].is_none() && waits_for[node] == 0).collect();
-        let mut order = Vec::new();
-        while let Some(node) = ready.pop_first() {
-            order.push(node);
-            for &reader in &readers[node] {
-                waits_for[reader] -= 1;
-                if waits_for[reader] == 0 {
-                    ready.insert(reader);
-                }
-            }
-        }
-        order
+        let is_apart = |node: usize| uses.live[NodeId::from(node)] && self.joined[NodeId::from(node)].is_none();
+        in_order(&needs, is_apart).into_iter().map(NodeId::from).collect()
     }
 }
 

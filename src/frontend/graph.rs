@@ -57,6 +57,12 @@ pub(super) struct Node {
     pub(super) position: usize,
 }
 
+impl Node {
+    pub(super) fn attribute(&self, name: &str) -> Option<&AttributeProto> {
+        self.attributes.iter().find(|attribute| attribute.name == name)
+    }
+}
+
 /// What is wrong, and with which node.
 pub(super) type Wrong = (Option<NodeName>, Kind);
 
@@ -118,26 +124,9 @@ impl<'a> Links<'a> {
     /// The nodes that an output needs, in the file's order where that is one in which they can run.
     fn order(&self, graph: &GraphProto, opsets: &Opsets) -> Result<Vec<usize>, Vec<Wrong>> {
         let live = self.live();
-        let mut waiting_for = vec![0usize; graph.node.len()];
-        let mut readers = vec![Vec::new(); graph.node.len()];
-        for node in (0..graph.node.len()).filter(|&node| live[node]) {
-            waiting_for[node] = self.needs[node].len();
-            for &needed in &self.needs[node] {
-                readers[needed].push(node);
-            }
-        }
-        let mut ready: BTreeSet<usize> = (0..live.len()).filter(|&node| live[node] && waiting_for[node] == 0).collect();
-        let mut order = Vec::new();
-        while let Some(node) = ready.pop_first() {
-            order.push(node);
-            for &reader in &readers[node] {
-                waiting_for[reader] -= 1;
-                if waiting_for[reader] == 0 {
-                    ready.insert(reader);
-                }
-            }
-        }
-        match (0..live.len()).find(|&node| live[node] && waiting_for[node] > 0) {
+        let order = in_order(&self.needs, |node| live[node]);
+        let ordered: BTreeSet<usize> = order.iter().copied().collect();
+        match (0..live.len()).find(|node| live[*node] && !ordered.contains(node)) {
             Some(node) => Err(vec![(Some(node_name(&graph.node[node], opsets)), Kind::Cycle)]),
             None => Ok(order),
         }
@@ -153,6 +142,32 @@ impl<'a> Links<'a> {
         }
         live
     }
+}
+
+/// Those that are live, each behind all that it needs, and otherwise by number; without those of a cycle and what needs
+/// them. What is live needs only what is.
+pub(super) fn in_order(needs: &[Vec<usize>], is_live: impl Fn(usize) -> bool) -> Vec<usize> {
+    let mut waiting_for = vec![0usize; needs.len()];
+    let mut readers = vec![Vec::new(); needs.len()];
+    let live = || (0..needs.len()).filter(|&node| is_live(node));
+    for node in live() {
+        waiting_for[node] = needs[node].len();
+        for &needed in &needs[node] {
+            readers[needed].push(node);
+        }
+    }
+    let mut ready: BTreeSet<usize> = live().filter(|&node| waiting_for[node] == 0).collect();
+    let mut order = Vec::new();
+    while let Some(node) = ready.pop_first() {
+        order.push(node);
+        for &reader in &readers[node] {
+            waiting_for[reader] -= 1;
+            if waiting_for[reader] == 0 {
+                ready.insert(reader);
+            }
+        }
+    }
+    order
 }
 
 /// A node of the file, as messages name it.

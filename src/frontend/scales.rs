@@ -203,9 +203,9 @@ fn is_zero(fact: &Fact) -> bool {
 }
 
 fn int(node: &Node, name: &str) -> Option<i64> {
-    node.attributes.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.i)
+    node.attribute(name).map(|attribute| attribute.i)
 }
 
 fn ints<'a>(node: &'a Node, name: &str) -> Option<&'a [i64]> {
-    node.attributes.iter().find(|attribute| attribute.name == name).map(|attribute| &attribute.ints[..])
+    node.attribute(name).map(|attribute| &attribute.ints[..])
 }

@@ -154,7 +154,7 @@ impl<'a> Counts<'a> {
 impl Tile {
     /// For how long the channel is busy with what it needs.
     pub(super) fn channel(&self) -> u64 {
-        self.due.map_or(0, |due| due.cycles) + if self.has_load { self.load } else { 0 }
+        self.due.map_or(0, |due| due.cycles) + self.load
     }
 
     /// Compute less load.

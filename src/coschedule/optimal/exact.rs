@@ -1,7 +1,6 @@
 //! Every order of two short jobs on the real machine, by branch and bound.
 
 use super::ahead::Ahead;
-use super::counts::Clock;
 use crate::coschedule::machine::Machine;
 
 /// Jobs of more tiles together are not tried: no bound would cut their tree down.
@@ -51,11 +50,12 @@ impl Search<'_> {
         *self.states = self.states.checked_sub(1)?;
         let mut machine = machine.clone();
         let step = machine.probe(job).ok()?;
-        machine.take(step);
         let mut after = at;
         after[job] += 1;
-        let clock = Clock { compute: machine.compute_free.get(), dma: machine.dma_free.get() };
-        let bound = self.ahead.least(after, job, clock);
-        (bound < self.limit).then_some((bound, job, machine))
+        let bound = self.ahead.least(after, job, step.clock());
+        (bound < self.limit).then(|| {
+            machine.take(step);
+            (bound, job, machine)
+        })
     }
 }

@@ -92,6 +92,13 @@ struct Candidate {
     order: Option<Order>,
 }
 
+impl Candidate {
+    /// The least cycles that are known, by counts.
+    fn cycles(&self) -> u64 {
+        self.order.as_ref().map_or(u64::MAX, |order| order.cycles)
+    }
+}
+
 struct Search<'a, 'b> {
     layouts: &'a Layouts<'b>,
     best: Choice,
@@ -135,8 +142,13 @@ impl Search<'_, '_> {
         self.replays = self.replays.saturating_sub(order.len() as u64);
         let jobs = [0, 1];
         if let Ok(Some(cycles)) = self.layouts.race(picks, &jobs).cycles(&way, style, Some(self.best.cycles)) {
-            self.best = Choice { layouts: picks.to_vec(), order: jobs.to_vec(), way, style, cycles };
+            self.take(picks, way, style, cycles);
         }
+    }
+
+    /// What has been found is the best.
+    fn take(&mut self, picks: &[usize], way: Way, style: Style, cycles: Cycles) {
+        self.best = Choice { layouts: picks.to_vec(), order: vec![0, 1], way, style, cycles };
     }
 
     /// The simple rules on all layouts. Each order that by counts beats the best so far is run on the real machine.
@@ -175,7 +187,7 @@ impl Search<'_, '_> {
 
     /// The search over cells, on the layouts that promise most.
     fn try_cells(&mut self, candidates: &mut [Candidate], states: u64) {
-        candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
+        candidates.sort_by_key(Candidate::cycles);
         let share = states / SEARCHED as u64;
         for candidate in candidates.iter_mut().take(SEARCHED) {
             if !std::mem::replace(&mut candidate.is_tight, true) {
@@ -235,7 +247,7 @@ impl Search<'_, '_> {
     /// The search on the real machine, on the layouts that promise most: a narrow one in each style, and a wide one in that
     /// which did best.
     fn try_beams(&mut self, candidates: &mut [Candidate], states: u64) {
-        candidates.sort_by_key(|candidate| candidate.order.as_ref().map_or(u64::MAX, |order| order.cycles));
+        candidates.sort_by_key(Candidate::cycles);
         for Candidate { picks, bound, .. } in candidates.iter().take(BEAMED) {
             let is_open = *bound < self.best.cycles;
             let Some(counts) = self.layouts.counts(picks).filter(|_| is_open) else { continue };
@@ -266,8 +278,7 @@ impl Search<'_, '_> {
         let beam::Outcome { levels, found } = beam::search(machine, ahead, width, self.beam_limit());
         let Some((order, cycles)) = found else { return (Reverse(levels), u64::MAX) };
         if cycles < self.best.cycles.get() {
-            let (layouts, way) = (picks.to_vec(), Way::Order(order));
-            self.best = Choice { layouts, order: vec![0, 1], way, style, cycles: Cycles(cycles) };
+            self.take(picks, Way::Order(order), style, Cycles(cycles));
         }
         (Reverse(levels), cycles)
     }
@@ -289,8 +300,7 @@ impl Search<'_, '_> {
                 let machine = Machine::new(self.layouts.npu, &chains, &self.layouts.requests).with_style(style);
                 let found = exact::search(&machine, &ahead, self.best.cycles.get(), &mut states);
                 if let Some((order, cycles)) = found {
-                    let (layouts, way) = (candidate.picks.clone(), Way::Order(order));
-                    self.best = Choice { layouts, order: vec![0, 1], way, style, cycles: Cycles(cycles) };
+                    self.take(&candidate.picks, Way::Order(order), style, Cycles(cycles));
                 }
             }
         }

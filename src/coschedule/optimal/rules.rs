@@ -79,7 +79,7 @@ pub(in crate::coschedule) fn moments(counts: &Counts, jobs: &[u8]) -> Option<Vec
     let of = |&job: &u8| {
         let job = usize::from(job);
         let clock = run.next(job)?;
-        let load = if run.tile(job).has_load { run.tile(job).load } else { 0 };
+        let load = run.tile(job).load;
         run.take(job, clock);
         Some(Moment { load_start: clock.dma - load, done: clock.compute })
     };

@@ -86,7 +86,7 @@ impl Body {
 
     /// The elements of a weight that the file stores packed, with the number of their type.
     pub(super) fn unpacked(&mut self, name: &str, shape: &[u64], data_type: i32) -> Wire {
-        let dims = shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        let dims = shape.iter().copied().map(long).collect();
         let tensor = TensorProto { data_type, dims, data_location: 1, name: name.to_owned(), ..TensorProto::default() };
         self.graph.initializer.push(tensor);
         Wire(name.to_owned())
@@ -94,7 +94,7 @@ impl Body {
 
     /// A weight by its scales, one for so many elements along an axis.
     pub(super) fn dequantized(&mut self, weight: &Wire, scales: &Wire, axis: i64, block: u64) -> Wire {
-        let block = i64::try_from(block).unwrap_or(i64::MAX);
+        let block = long(block);
         self.node("DequantizeLinear", &[weight, scales], vec![int("axis", axis), int("block_size", block)])
     }
 
@@ -102,14 +102,14 @@ impl Body {
     pub(super) fn pad(&mut self, x: &Wire, rank: usize, axis: usize, before: u64, behind: u64) -> Wire {
         let mut pads = vec![0; 2 * rank];
         for (at, size) in [(axis, before), (rank + axis, behind)] {
-            pads[at] = i64::try_from(size).unwrap_or(i64::MAX);
+            pads[at] = long(size);
         }
         let pads = self.ints(&pads);
         self.node("Pad", &[x, &pads], Vec::new())
     }
 
     pub(super) fn reshape(&mut self, x: &Wire, shape: &[u64]) -> Wire {
-        let shape: Vec<i64> = shape.iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        let shape: Vec<i64> = shape.iter().copied().map(long).collect();
         let shape = self.ints(&shape);
         self.node("Reshape", &[x, &shape], Vec::new())
     }
@@ -141,7 +141,7 @@ impl Body {
 
     /// From one index to another along an axis.
     pub(super) fn slice_along(&mut self, x: &Wire, axis: i64, from: u64, to: u64) -> Wire {
-        let mut bound = |at: u64| self.ints(&[i64::try_from(at).unwrap_or(i64::MAX)]);
+        let mut bound = |at: u64| self.ints(&[long(at)]);
         let (from, to) = (bound(from), bound(to));
         let axis = self.ints(&[axis]);
         self.node("Slice", &[x, &from, &to, &axis], Vec::new())
@@ -173,6 +173,11 @@ fn value(wire: &Wire) -> ValueInfoProto {
     ValueInfoProto { name: wire.0.clone(), ..ValueInfoProto::default() }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+/// A size as tensors and attributes have it.
+fn long(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { name: name.into(), i: value, r#type: 2, ..AttributeProto::default() }
 }

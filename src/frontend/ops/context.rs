@@ -217,12 +217,12 @@ impl<'a> Context<'a> {
 
     /// Whether the node has an attribute, of whatever type.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.node.attributes.iter().any(|attribute| attribute.name == name)
+        self.node.attribute(name).is_some()
     }
 
     /// The length of an attribute of floats, or of texts.
     pub(super) fn list_length(&self, name: &str) -> Option<usize> {
-        let found = self.node.attributes.iter().find(|attribute| attribute.name == name)?;
+        let found = self.node.attribute(name)?;
         Some(found.floats.len().max(found.ints.len()).max(found.strings.len()))
     }
 
@@ -233,7 +233,7 @@ impl<'a> Context<'a> {
 
     /// An attribute, whose type must be the one expected; files of the first ONNX versions do not say it.
     fn attribute(&self, name: &str, expected: i32) -> Result<Option<&'a AttributeProto>, Refusal> {
-        match self.node.attributes.iter().find(|attribute| attribute.name == name) {
+        match self.node.attribute(name) {
             Some(found) if found.r#type != expected && found.r#type != 0 => {
                 Err(Refusal::new(format!("has an attribute '{name}' of the wrong type")))
             }

@@ -43,7 +43,9 @@ fn of_heads(cx: &Context<'_>, places: &Places) -> Result<Lowered, Refusal> {
             let [k, v] = [0, 1].map(|at| Some((one_of(&mut body, &Body::input(1), at, &both), both)));
             [apart(cx, &mut body, 0, heads, None), k, v]
         }
-        (&[_, _, all], None, _) => beside(cx, &mut body, 0, [heads; 3], [all / 3; 3]),
+        (&[batch, length, all], None, _) => {
+            beside(&mut body, &Body::input(0), [batch, length, all], [heads; 3], [all / 3; 3])
+        }
         (_, _, _) => {
             let mut from = 0u64;
             let mut part = |input: usize| {
@@ -114,10 +116,11 @@ pub(super) fn heads_that_share(cx: &Context<'_>, body: &mut Body) -> Result<[Par
     let parts = match (cx.optional(1), cx.optional(2)) {
         (Some(_), Some(_)) => [(0, heads), (1, kv_heads), (2, kv_heads)].map(|(at, n)| apart(cx, body, at, n, None)),
         (_, _) => {
-            let all = heads.saturating_add(kv_heads.saturating_mul(2));
-            let width = x.shape.last().and_then(|last| last.checked_div(all)).unwrap_or(0);
+            let &[batch, length, all] = &x.shape[..] else { return Err(misfit(cx)) };
+            let width = all.checked_div(heads.saturating_add(kv_heads.saturating_mul(2))).unwrap_or(0);
             let counts = [heads, kv_heads, kv_heads];
-            beside(cx, body, 0, counts, counts.map(|heads| heads.saturating_mul(width)))
+            let widths = counts.map(|heads| heads.saturating_mul(width));
+            beside(body, &Body::input(0), [batch, length, all], counts, widths)
         }
     };
     match parts {
@@ -144,17 +147,20 @@ fn apart(
     Some((of.split(body, &x, fact.rank()), of))
 }
 
-/// Parts of so many heads and such widths, side by side in an input `[batch, length, all]`.
-fn beside(cx: &Context<'_>, body: &mut Body, input: usize, heads: [u64; 3], widths: [u64; 3]) -> [Option<Part>; 3] {
-    let Some(&[batch, length, all]) = cx.optional(input).map(|fact| &fact.shape[..]) else {
-        return [None, None, None];
-    };
+/// Parts of so many heads and such widths, side by side in what is `[batch, length, all]`.
+pub(super) fn beside(
+    body: &mut Body,
+    x: &Wire,
+    [batch, length, all]: [u64; 3],
+    heads: [u64; 3],
+    widths: [u64; 3],
+) -> [Option<Part>; 3] {
     let mut from = 0u64;
     let parts = [0, 1, 2].map(|i| {
         let (heads, to) = (heads[i], from.checked_add(widths[i]).filter(|&to| to <= all)?);
         let width = widths[i].checked_div(heads).filter(|width| width * heads == widths[i])?;
         let of = Heads { batch, heads, length, width };
-        let part = body.slice(&Body::input(input), from, to);
+        let part = body.slice(x, from, to);
         from = to;
         Some((of.split(body, &part, 3), of))
     });

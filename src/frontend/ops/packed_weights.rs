@@ -1,11 +1,10 @@
 //! Weights of a few bits that the file stores packed into bytes, often with a scale for each block of them.
 
-use super::body::{Body, Wire};
+use super::body::{Body, Wire, int};
 use super::context::{Context, Refusal, product, shown, signed};
 use super::nest::{Nest, Read, Source};
 use super::{Form, Lowered, lanes};
 use crate::frontend::fact::{ElementType, Fact};
-use crate::frontend::proto::AttributeProto;
 use crate::frontend::view::combine;
 use crate::ir::{Access, Affine, Role};
 
@@ -15,10 +14,7 @@ pub(super) fn matmul_bits(cx: &Context<'_>) -> Result<Lowered, Refusal> {
     let (a, b) = (cx.input(0)?, cx.input(1)?);
     let (k, n) = (cx.needed_size("K")?, cx.needed_size("N")?);
     let (bits, block) = (cx.size("bits", 4)?, cx.needed_size("block_size")?);
-    let misfit = || {
-        let (a, b) = (shown(&a.shape), shown(&b.shape));
-        Refusal::new(format!("has inputs {a} and {b}, which do not fit {n} columns of {k} elements of {bits} bits"))
-    };
+    let misfit = || misfit(cx, &format!("{n} columns of {k} elements of {bits} bits"));
     let in_byte = 8u64.checked_div(bits).filter(|in_byte| in_byte * bits == 8).ok_or_else(misfit)?;
     let bytes = block.checked_div(in_byte).filter(|bytes| bytes * in_byte == block && block > 0).ok_or_else(misfit)?;
     let blocks = k.div_ceil(block);
@@ -165,14 +161,11 @@ fn normalized(cx: &Context<'_>, body: &mut Body) -> (Wire, Wire) {
 
 /// A product by a weight of a few bits; its scales and its bias are the inputs behind it.
 fn projection(cx: &Context<'_>, body: &mut Body, x: &Wire, weight: usize, width: u64) -> Result<Wire, Refusal> {
-    let attribute = |name: &str, i: u64| {
-        Ok::<_, Refusal>(AttributeProto { name: name.into(), i: signed(i)?, r#type: 2, ..AttributeProto::default() })
-    };
     let attributes = vec![
-        attribute("K", cx.needed_size("K")?)?,
-        attribute("N", width)?,
-        attribute("bits", cx.size("bits", 4)?)?,
-        attribute("block_size", cx.needed_size("block_size")?)?,
+        int("K", signed(cx.needed_size("K")?)?),
+        int("N", signed(width)?),
+        int("bits", signed(cx.size("bits", 4)?)?),
+        int("block_size", signed(cx.needed_size("block_size")?)?),
     ];
     let bias = cx.optional(weight + 2).map_or_else(Body::absent, |_| Body::input(weight + 2));
     let inputs = [x, &Body::input(weight), &Body::input(weight + 1), &Body::absent(), &Body::absent(), &bias];

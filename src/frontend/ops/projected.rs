@@ -3,7 +3,7 @@
 use super::attention::{Cache, Heads, Parts};
 use super::body::{Body, Wire};
 use super::context::{Context, Refusal};
-use super::packed::{Part, known, misfit};
+use super::packed::{Part, beside, known, misfit};
 use super::{Lowered, lanes};
 use crate::frontend::fact::Fact;
 
@@ -159,22 +159,15 @@ pub(super) fn side_by_side(
     made: &Wire,
     [batch, length]: [u64; 2],
 ) -> Option<[Part; 3]> {
-    let heads = cx.needed_size("num_heads").ok().filter(|&heads| heads > 0)?;
+    let heads = cx.needed_size("num_heads").ok()?;
     let all = *cx.optional(1)?.shape.last()?;
     let given = cx.int_list("qkv_hidden_sizes").ok()?.unwrap_or_default();
     let widths = match given.iter().map(|&width| u64::try_from(width).ok()).collect::<Option<Vec<_>>>()?[..] {
         [q, k, v] => [q, k, v],
         _ => [all / 3; 3],
     };
-    let fits = widths.iter().all(|width| width.is_multiple_of(heads));
-    if !fits || widths.iter().try_fold(0u64, |sum, &width| sum.checked_add(width)) != Some(all) {
-        return None;
+    match beside(body, made, [batch, length, all], [heads; 3], widths) {
+        [Some(q), Some(k), Some(v)] => Some([q, k, v]),
+        _ => None,
     }
-    let mut from = 0;
-    Some(widths.map(|width| {
-        let heads = Heads { batch, heads, length, width: width / heads };
-        let part = body.slice(made, from, from + width);
-        from += width;
-        (heads.split(body, &part, 3), heads)
-    }))
 }
